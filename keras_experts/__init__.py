@@ -1,0 +1,2 @@
+"""keras_experts."""
+__version__ = "0.1.0"

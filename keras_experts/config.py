@@ -1,0 +1,77 @@
+"""gin: where files are found, strict parsing, and what was used.
+
+Stage functions are `@gin.configurable`; parts are `@gin.register`. A name is
+known once the module that defines it is imported, so the commands import the
+stages before they parse.
+"""
+
+import importlib.util  # noqa: F401 - gin 0.5.0 uses it and imports it not
+from collections.abc import Sequence
+from pathlib import Path
+
+import gin
+
+from keras_experts import files
+
+PACKAGE = Path(__file__).parent
+
+
+def find_shared(checkout: str, packaged: str) -> Path:
+    """Finds a folder of files that lie beside the package in a checkout.
+
+    Args:
+        checkout: str. The folder's path in a checkout, such as "gin".
+        packaged: str. The folder's name in the installed package.
+
+    Raises:
+        FileNotFoundError: if it is in neither.
+    """
+    folders = (PACKAGE.parent / checkout, PACKAGE / packaged)
+    for folder, marker in zip(folders, ("setup.py", ""), strict=True):
+        # A stranger's folder called gin beside site-packages is not ours.
+        if folder.is_dir() and (PACKAGE.parent / marker).exists():
+            return folder
+    raise FileNotFoundError(
+        "The package's own files must be installed with it. Received: none "
+        f"at {folders[0]} and {folders[1]}."
+    )
+
+
+def gin_folder() -> Path:
+    """Gives the folder of the gin files that come with the package."""
+    return find_shared("gin", "gin_configs")
+
+
+def parse(gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> None:
+    """Parses gin files and bindings strictly, and locks the result.
+
+    Files are looked up from the working folder, then among those that come
+    with the package.
+
+    Raises:
+        ValueError: if a file is missing, or a name or a value is wrong.
+    """
+    gin.clear_config()
+    gin.add_config_file_search_path(str(gin_folder()))
+    try:
+        gin.parse_config_files_and_bindings(
+            list(gin_files), list(gin_params), finalize_config=True
+        )
+    except OSError as error:
+        raise ValueError(
+            "A gin file must exist in the working folder or among "
+            f"{gin_folder()}. Received: {', '.join(gin_files)} ({error})."
+        ) from error
+    except Exception as error:
+        # gin gives its own types and long advice; one line says it.
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            "gin files and parameters must name known functions, arguments "
+            f"and values. Received: {reason}"
+        ) from error
+
+
+def write_operative_config(directory: Path) -> None:
+    """Writes the values that were used beside a stage's result."""
+    text = gin.operative_config_str()
+    files.write_text(directory / "operative_config.gin", text)

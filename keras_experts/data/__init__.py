@@ -1,0 +1,1 @@
+"""Images and labels: upstream sets, downstream tasks, preprocessing."""

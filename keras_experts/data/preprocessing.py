@@ -1,0 +1,113 @@
+"""From encoded images to float images of one size."""
+
+import gin
+import tensorflow as tf
+
+
+def decode(image: tf.Tensor) -> tf.Tensor:
+    """Gives uint8 `(height, width, 3)` from an encoded or a decoded image."""
+    if image.dtype == tf.string:
+        image = tf.io.decode_image(image, channels=3, expand_animations=False)
+    return image
+
+
+def resize(image: tf.Tensor, image_size: int) -> tf.Tensor:
+    """Decodes and scales to a square, as VTAB does (bilinear).
+
+    Returns:
+        Float32 `(image_size, image_size, 3)`, values in [0, 1].
+    """
+    image = tf.cast(decode(image), tf.float32)
+    shape = tf.shape(image)
+    same = tf.reduce_all(shape[:2] == image_size)
+    image = tf.cond(
+        same,
+        lambda: image,
+        lambda: tf.image.resize(image, (image_size, image_size)),
+    )
+    return tf.ensure_shape(image, (image_size, image_size, 3)) / 255.0
+
+
+@gin.register
+def flip_and_shift(
+    image: tf.Tensor,
+    seed: tf.Tensor,
+    image_size: int,
+    flip: bool = True,
+    max_shift: int = 4,
+) -> tf.Tensor:
+    """Scales, then flips and shifts at random; for small images.
+
+    Args:
+        image: encoded string or uint8 `(height, width, 3)`.
+        seed: int64 tensor `(2,)`.
+        image_size: int. Side of the result, pixels.
+        flip: bool. Whether to mirror half of the images.
+        max_shift: int. Largest shift in each direction, pixels; what comes in
+            is zero.
+
+    Returns:
+        Float32 `(image_size, image_size, 3)`, values in [0, 1].
+    """
+    image = resize(image, image_size)
+    return _flip_and_crop(image, seed, image_size, flip, max_shift)
+
+
+@gin.register
+def resize_and_crop(
+    image: tf.Tensor,
+    seed: tf.Tensor,
+    image_size: int,
+    flip: bool = True,
+    resize_ratio: float = 512 / 480,
+) -> tf.Tensor:
+    """Scales to more than the size, crops and flips at random, as BiT does.
+
+    Args:
+        image: encoded string or uint8 `(height, width, 3)`.
+        seed: int64 tensor `(2,)`.
+        image_size: int. Side of the crop, pixels.
+        flip: bool. Whether to mirror half of the images.
+        resize_ratio: float. Side before the crop over the side after it.
+
+    Returns:
+        Float32 `(image_size, image_size, 3)`, values in [0, 1].
+
+    References:
+        BiT-HyperRule (Kolesnikov et al., 2020): 160 to 128, 512 to 480.
+    """
+    image = resize(image, round(image_size * resize_ratio))
+    return _flip_and_crop(image, seed, image_size, flip, 0)
+
+
+def mix(
+    batch: dict[str, tf.Tensor], alpha: float, seed: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """Blends a batch with its own reverse (mixup, Zhang et al., 2018).
+
+    Args:
+        batch: dict of `image` and `target`, `(batch, ...)`.
+        alpha: float. Of the beta distribution of the share, above 0.
+        seed: int64 tensor `(2,)`.
+    """
+    first, second = tf.unstack(
+        tf.random.stateless_gamma((2,), seed, alpha=alpha)
+    )
+    # Of two gamma variables the first one's share is beta distributed.
+    share = first / (first + second)
+    return {
+        name: share * value + (1 - share) * tf.reverse(value, axis=[0])
+        for name, value in batch.items()
+    }
+
+
+def _flip_and_crop(image, seed, image_size, flip, padding):
+    if padding:
+        pads = (padding, padding)
+        image = tf.pad(image, (pads, pads, (0, 0)))
+    size = (image_size, image_size, 3)
+    image = tf.image.stateless_random_crop(image, size, seed)
+    if flip:
+        # Another seed: the crop's numbers must not decide the flip.
+        image = tf.image.stateless_random_flip_left_right(image, seed + 1)
+    return image

@@ -1,0 +1,91 @@
+"""Expert domains and image counts, as files."""
+
+import csv
+import dataclasses
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class ExpertDomain:
+    """One node of the hierarchy that gets an expert.
+
+    Attributes:
+        index: int. Place in the bank, from 0.
+        name: str. Unique and readable, such as "living_thing".
+        synset: str. The node, such as "n00004258".
+        num_images: int. Images with a label at or under the node.
+    """
+
+    index: int
+    name: str
+    synset: str
+    num_images: int
+
+
+def read_counts(path: str | Path) -> dict[str, int]:
+    """Reads a CSV with the columns `synset` and `images`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if a column is missing or a count is no whole number.
+    """
+    counts: dict[str, int] = {}
+    with open_text(Path(path)) as lines:
+        reader = csv.DictReader(lines)
+        if not {"synset", "images"} <= set(reader.fieldnames or ()):
+            raise ValueError(
+                "Counts must be a CSV with the columns synset,images. "
+                f"Received: {path} with {reader.fieldnames}."
+            )
+        for row in reader:
+            try:
+                number = int(row["images"])
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    "The column images must hold whole numbers. Received: "
+                    f"{path}, line {reader.line_num}: {row['images']!r}."
+                ) from error
+            counts[row["synset"]] = counts.get(row["synset"], 0) + number
+    if not counts:
+        raise ValueError(
+            f"Counts must have at least one row. Received: {path}."
+        )
+    return counts
+
+
+def experts_to_json(source: str, experts: Iterable[ExpertDomain]) -> dict:
+    """Gives the content of `experts.json`."""
+    return {
+        "hierarchy": source,
+        "experts": [dataclasses.asdict(expert) for expert in experts],
+    }
+
+
+def read_experts(path: str | Path) -> list[ExpertDomain]:
+    """Reads `experts.json`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it has not the format, or names are not unique.
+    """
+    with open_text(Path(path)) as file:
+        try:
+            rows = json.load(file)["experts"]
+            experts = [ExpertDomain(**row) for row in rows]
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(
+                "experts.json must have a list `experts` of index, name, "
+                f"synset and num_images. Received: {path} ({error})."
+            ) from error
+    if len({expert.name for expert in experts}) < len(experts):
+        raise ValueError(
+            f"Experts must have unique names. Received: {path}."
+        )
+    return experts
+
+
+def open_text(path: str | Path):
+    """Opens a text file of ours, the same on all systems."""
+    return open(path, encoding="utf-8", newline="")

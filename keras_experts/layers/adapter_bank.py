@@ -1,0 +1,188 @@
+"""Many experts in one layer, chosen example by example."""
+
+import functools
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_experts.layers.group_norm import EPSILON
+from keras_experts.layers.group_norm import num_groups
+from keras_experts.layers.residual_adapter import bottleneck_channels
+
+# The bank's variable of each variable of a ResidualAdapter, by path.
+ADAPTER_VARIABLES = {
+    "norm_down/gamma": "norm_down_gamma",
+    "norm_down/beta": "norm_down_beta",
+    "down": "down",
+    "norm_up/gamma": "norm_up_gamma",
+    "norm_up/beta": "norm_up_beta",
+    "up": "up",
+}
+
+
+@keras.saving.register_keras_serializable(package="keras_experts")
+class AdapterBank(keras.layers.Layer):
+    """Adds to each image the residual of its own expert.
+
+    Every expert is a `ResidualAdapter` of the same shape; the bank stacks
+    their variables along a first axis of length `num_experts`. The index -1
+    means no adapter: the example passes as it is.
+
+    Args:
+        num_experts: int. Number of experts, at least 1.
+        bottleneck_ratio: float. As in `ResidualAdapter`.
+
+    Call arguments:
+        inputs: float tensor `(batch, height, width, channels)`.
+        expert_index: int, list or int tensor, scalar or `(batch,)`, values in
+            `[-1, num_experts)`, passed by name. Python and NumPy values are
+            checked; compiled code clamps a tensor's values in silence.
+
+    Returns:
+        Float tensor of the shape of `inputs`.
+
+    References:
+        Section 4.1 and figure 3a of the paper.
+    """
+
+    def __init__(
+        self, num_experts: int, bottleneck_ratio: float = 0.5, **kwargs
+    ):
+        super().__init__(**kwargs)
+        if num_experts < 1:
+            raise ValueError(
+                f"`num_experts` must be at least 1. Received: {num_experts}."
+            )
+        self.num_experts = num_experts
+        self.bottleneck_ratio = bottleneck_ratio
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        hidden = bottleneck_channels(channels, self.bottleneck_ratio)
+
+        def stack(name, shape, initializer):
+            return self.add_weight(
+                shape=(self.num_experts, *shape),
+                initializer=functools.partial(_initialize_experts, initializer),
+                name=name,
+            )
+
+        self.norm_down_gamma = stack("norm_down_gamma", (channels,), "ones")
+        self.norm_down_beta = stack("norm_down_beta", (channels,), "zeros")
+        self.down = stack("down", (channels, hidden), "he_normal")
+        self.norm_up_gamma = stack("norm_up_gamma", (hidden,), "ones")
+        self.norm_up_beta = stack("norm_up_beta", (hidden,), "zeros")
+        self.up = stack("up", (hidden, channels), "zeros")
+
+    def call(self, inputs, expert_index=-1):
+        index = self._checked(expert_index)
+        chosen = ops.maximum(index, 0)
+        pick = [
+            ops.take(getattr(self, name), chosen, axis=0)
+            for name in ADAPTER_VARIABLES.values()
+        ]  # a leading axis (batch,) where the index has one
+        gamma_down, beta_down, down, gamma_up, beta_up, up = pick
+        one = "b" if len(index.shape) else ""
+        hidden = ops.relu(_normalize(inputs, gamma_down, beta_down))
+        hidden = ops.einsum(f"bhwc,{one}cd->bhwd", hidden, down)
+        hidden = ops.relu(_normalize(hidden, gamma_up, beta_up))
+        residual = ops.einsum(f"bhwd,{one}dc->bhwc", hidden, up)
+        adapted = ops.cast(index >= 0, inputs.dtype)
+        if one:
+            adapted = ops.reshape(adapted, (-1, 1, 1, 1))
+        return inputs + adapted * residual
+
+    def compute_output_shape(self, input_shape, **kwargs):
+        return input_shape
+
+    def compute_output_spec(self, inputs, expert_index=-1):
+        return keras.KerasTensor(inputs.shape, self.compute_dtype)
+
+    def get_expert(self, index: int) -> dict[str, np.ndarray]:
+        """Copies one expert's variables, by their path in ResidualAdapter."""
+        index = self._one_expert(index)
+        return {
+            path: ops.convert_to_numpy(getattr(self, name)[index])
+            for path, name in ADAPTER_VARIABLES.items()
+        }
+
+    def set_expert(self, index: int, values: dict[str, np.ndarray]) -> None:
+        """Replaces one expert's variables and leaves the others alone."""
+        index = self._one_expert(index)
+        for path, name in ADAPTER_VARIABLES.items():
+            variable = getattr(self, name)
+            stacked = np.array(ops.convert_to_numpy(variable))
+            stacked[index] = values[path]
+            variable.assign(stacked)
+
+    def _one_expert(self, index: int) -> int:
+        if not 0 <= index < self.num_experts:
+            raise ValueError(
+                "An expert of the bank has an index in "
+                f"[0, {self.num_experts}). Received: {index}."
+            )
+        return index
+
+    def _checked(self, expert_index):
+        if isinstance(expert_index, int | list | tuple | np.ndarray | np.integer):
+            values = np.asarray(expert_index)
+            integral = np.issubdtype(values.dtype, np.integer)
+            if (
+                not integral
+                or np.any(values < -1)
+                or np.any(values >= self.num_experts)
+            ):
+                raise ValueError(
+                    "`expert_index` must hold integers in "
+                    f"[-1, {self.num_experts}). Received: {expert_index}."
+                )
+        index = ops.cast(ops.convert_to_tensor(expert_index), "int32")
+        if len(index.shape) > 1:
+            raise ValueError(
+                "`expert_index` must be a scalar or have shape (batch,). "
+                f"Received: shape {tuple(index.shape)}."
+            )
+        return index
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_experts": self.num_experts,
+            "bottleneck_ratio": self.bottleneck_ratio,
+        }
+
+
+def _initialize_experts(initializer: str, shape: tuple, dtype: str):
+    """Initialises each expert as if it stood alone.
+
+    A variance scaling initialiser would count the experts' axis as part of
+    the fan-in. Each expert has its own object, since one draws the same
+    numbers at each call.
+    """
+    initializers = [
+        keras.initializers.get(initializer) for _ in range(shape[0])
+    ]
+    return ops.stack([draw(shape[1:], dtype) for draw in initializers])
+
+
+def _normalize(inputs, gamma, beta):
+    """Group normalisation with one scale and offset for each example.
+
+    Args:
+        inputs: float tensor `(batch, height, width, channels)`.
+        gamma: float tensor `(channels,)` or `(batch, channels)`.
+        beta: float tensor of the shape of `gamma`.
+    """
+    batch, height, width, channels = ops.shape(inputs)
+    groups = num_groups(channels)
+    shape = (batch, height, width, groups, channels // groups)
+    # In float32: half precision loses the variance of large activations.
+    grouped = ops.reshape(ops.cast(inputs, "float32"), shape)
+    mean, variance = ops.moments(grouped, axes=(1, 2, 4), keepdims=True)
+    grouped = (grouped - mean) * ops.rsqrt(variance + EPSILON)
+    normalized = ops.reshape(grouped, (batch, height, width, channels))
+    normalized = ops.cast(normalized, inputs.dtype)
+    if len(gamma.shape) == 2:
+        gamma, beta = gamma[:, None, None, :], beta[:, None, None, :]
+    return normalized * gamma + beta

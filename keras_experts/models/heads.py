@@ -1,0 +1,63 @@
+"""From images as people have them to features, and to classes."""
+
+import keras
+
+from keras_experts.models.backbone import BitResNet
+
+HEAD_NAME = "head"
+FEATURES_NAME = "features"
+
+
+def image_features(backbone: BitResNet) -> keras.Model:
+    """Puts a backbone behind the input convention of hub modules.
+
+    This is the one place that turns [0, 1] into the backbone's [-1, 1].
+
+    Args:
+        backbone: `BitResNet` without a bank.
+
+    Returns:
+        Model from images `(batch, height, width, 3)`, values in [0, 1], to
+        features `(batch, channels)`, float32.
+    """
+    images = keras.Input((None, None, 3), name="images")
+    scaled = keras.layers.Rescaling(2.0, offset=-1.0, name="to_range")(images)
+    features = backbone(scaled)["pre_logits"]
+    features = keras.layers.Activation("linear", dtype="float32")(features)
+    return keras.Model(images, features, name=FEATURES_NAME)
+
+
+def add_head(features: keras.layers.Layer, num_classes: int) -> keras.Model:
+    """Puts a new linear head on a feature extractor.
+
+    The head is zero, as in BiT: at first the model gives all classes the same
+    probability.
+
+    Args:
+        features: layer or model from images `(batch, height, width, 3)`,
+            values in [0, 1], to features `(batch, channels)`.
+        num_classes: int. Number of logits, at least 1.
+
+    Returns:
+        Model from images to logits `(batch, num_classes)`, float32.
+    """
+    images = keras.Input((None, None, 3), name="images")
+    head = keras.layers.Dense(
+        num_classes,
+        kernel_initializer="zeros",
+        dtype="float32",
+        name=HEAD_NAME,
+    )
+    outputs = head(features(images))
+    return keras.Model(images, outputs, name="classifier")
+
+
+def backbone_of(classifier: keras.Model) -> BitResNet:
+    """Finds the backbone inside `add_head(image_features(backbone))`."""
+    for layer in classifier.get_layer(FEATURES_NAME).layers:
+        if isinstance(layer, BitResNet):
+            return layer
+    raise ValueError(
+        "The classifier must be made from a BitResNet. "
+        f"Received: {classifier.name}."
+    )

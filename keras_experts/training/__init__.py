@@ -1,0 +1,1 @@
+"""Training: upstream stages and transfer, over tf.distribute."""

@@ -1,6 +1,7 @@
 """What people see: progress bars and tables, on stderr unless asked for."""
 
 import contextlib
+import time
 from collections.abc import Iterator
 from collections.abc import Sequence
 
@@ -14,26 +15,42 @@ from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
 
+# Seconds between two lines where stderr is a file and no terminal.
+SECONDS_A_LINE = 30
+
+
 class Bar:
-    """One progress bar with rate and time left."""
+    """One progress bar with time left, or a line now and then in a log."""
 
-    def __init__(self, display: Progress, title: str, total: int, unit: str):
+    def __init__(self, display: Progress, title: str, total: int, done: int):
         self._display = display
-        self._task = display.add_task(title, total=total, unit=unit, note="")
+        self._title = title
         self._total = total
-
-    def start_at(self, done: int) -> None:
-        """Starts from what an earlier run has done."""
-        self._display.reset(self._task, completed=done, total=self._total)
+        self._first = self.done = done
+        self._task = display.add_task(title, total=total, note="")
+        if done:
+            display.reset(self._task, completed=done, total=total)
+        self._started = self._said = time.monotonic()
 
     def advance(self, number: int, note: str = "") -> None:
         """Counts things done; the note stands at the end of the line."""
+        self.done += number
         self._display.update(self._task, advance=number, note=note)
+        now = time.monotonic()
+        if not self._display.console.is_terminal:
+            if now - self._said >= SECONDS_A_LINE:
+                self._said = now
+                rate = (self.done - self._first) / (now - self._started)
+                left = (self._total - self.done) / rate
+                say(
+                    f"{self._title}: {self.done}/{self._total}, "
+                    f"{rate:.2f}/s, {left:.0f} s left {note}"
+                )
 
 
 @contextlib.contextmanager
 def progress(
-    title: str, total: int, done: int = 0, unit: str = ""
+    title: str, total: int, done: int = 0
 ) -> Iterator[Bar]:
     """Shows a progress bar on stderr while the block runs.
 
@@ -41,13 +58,11 @@ def progress(
         title: str. What is being done.
         total: int. Things to do.
         done: int. Things done before, not counted in the rate.
-        unit: str. What is counted.
     """
     display = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
@@ -55,10 +70,7 @@ def progress(
         console=Console(stderr=True),
     )
     with display:
-        bar = Bar(display, title, total, unit)
-        if done:
-            bar.start_at(done)
-        yield bar
+        yield Bar(display, title, total, done)
 
 
 def print_table(

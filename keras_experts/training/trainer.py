@@ -113,7 +113,7 @@ class Trainer:
         )
         iterator = iter(dataset)
         saved = tf.timestamp()
-        with progress(title, self.num_steps, start, unit="steps") as bar:
+        with progress(title, self.num_steps, start) as bar:
             for first in range(start, self.num_steps, steps_per_loop):
                 number = min(steps_per_loop, self.num_steps - first)
                 loss = float(self._train_steps(iterator, tf.constant(number)))
@@ -150,7 +150,7 @@ class Trainer:
         """
         logits = []
         total = int(dataset.cardinality())
-        with progress(title, total, unit="batches") as bar:
+        with progress(title, total) as bar:
             for batch in dataset:
                 kept = batch["label"] >= 0
                 logits.append(self._forward(batch["image"])[kept].numpy())

@@ -1,0 +1,196 @@
+"""Downstream tasks: a TFDS data set, a folder of images, or arrays."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from keras_experts.data import folders
+from keras_experts.data import tfds_reader
+from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.labeled_images import from_arrays
+
+# Share of the images of a task without a test set that become one.
+TEST_SHARE = 0.2
+MIN_IMAGES_A_CLASS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A classification task with its training and its test images.
+
+    Attributes:
+        name: str.
+        train: LabeledImages.
+        test: LabeledImages.
+    """
+
+    name: str
+    train: LabeledImages
+    test: LabeledImages
+
+    @property
+    def class_names(self) -> list[str]:
+        """Name of each label."""
+        return self.train.class_names
+
+    def check_for_neighbors(self, labels: np.ndarray) -> None:
+        """Raises unless leave-one-out can score the labels `(n,)`.
+
+        Raises:
+            ValueError: if there is one class, or a class has one image.
+        """
+        counts = np.bincount(labels, minlength=len(self.class_names))
+        present = np.flatnonzero(counts)
+        if len(present) < 2:
+            names = [self.class_names[label] for label in present]
+            raise ValueError(
+                "A task must have at least two classes among its training "
+                f"images. Received: {self.name} with {names}."
+            )
+        few = [
+            f"{name} ({count})"
+            for name, count in zip(self.class_names, counts, strict=True)
+            if 0 < count < MIN_IMAGES_A_CLASS
+        ]
+        if few:
+            raise ValueError(
+                f"Each class must have at least {MIN_IMAGES_A_CLASS} training "
+                f"images. Received: {self.name} with {', '.join(few)}."
+            )
+
+
+def load_task(
+    task: str | Path,
+    data_dir: str | None = None,
+    num_examples: int | None = 1000,
+) -> Task:
+    """Opens a task.
+
+    Args:
+        task: a TFDS name; a folder with one sub-folder of images a class,
+            below `train/` and `test/` if it has both; or the path of an .npz
+            with `images` and `labels`.
+        data_dir: str. The folder of TFDS data sets, or None.
+        num_examples: int. Training images, at most: the first ones of a TFDS
+            set, and of others the first by the hash of their content. None
+            for all.
+
+    Raises:
+        FileNotFoundError: if there is no such path or data set.
+        ValueError: if it is not fit to be a task.
+    """
+    path = Path(task)
+    if num_examples is not None and num_examples < 2:
+        raise ValueError(
+            "`num_examples` must be at least 2. "
+            f"Received: {num_examples}."
+        )
+    if path.is_dir():
+        loaded = _from_folder(path)
+    elif path.suffix == ".npz" or path.is_file():
+        loaded = _from_npz(path)
+    elif len(path.parts) > 1 and not data_dir and not _is_tfds(str(task)):
+        raise FileNotFoundError(
+            "A task must be a TFDS name, a folder of images or an .npz. "
+            f"Received: {str(task)!r}, which does not exist."
+        )
+    else:
+        loaded = _from_tfds(str(task), data_dir)
+    if num_examples is None:
+        return loaded
+    return dataclasses.replace(loaded, train=loaded.train.take(num_examples))
+
+
+def hash_order(contents: list[bytes]) -> tuple[list[int], list[int]]:
+    """Splits contents into training and test by their hash.
+
+    The same file goes to the same side whatever else there is, and
+    duplicates to the same one. Within a side the order is the hash's, so that
+    the first thousand are of all classes.
+
+    Returns:
+        Indices of the training contents, and of the test contents.
+    """
+    digests = [hashlib.sha256(content).digest() for content in contents]
+    order = sorted(range(len(contents)), key=lambda i: (digests[i], i))
+    # Other bytes than those that decide the order.
+    limit = int(TEST_SHARE * 2**64)
+    is_test = [int.from_bytes(d[-8:], "big") < limit for d in digests]
+    train = [index for index in order if not is_test[index]]
+    return train, [index for index in order if is_test[index]]
+
+
+def _is_tfds(name: str) -> bool:
+    """Tells "dataset/config" from the path of something missing."""
+    return not name.startswith((".", "/")) and name.count("/") == 1
+
+
+def _from_tfds(name: str, data_dir: str | None) -> Task:
+    builder = tfds_reader.prepared_builder(name, data_dir)
+    splits = builder.info.splits
+    if "train" not in splits or "test" not in splits:
+        raise ValueError(
+            "A task must have the splits train and test. "
+            f"Received: {name} with {sorted(splits)}."
+        )
+    return Task(
+        name,
+        tfds_reader.read(builder, "train"),
+        tfds_reader.read(builder, "test"),
+    )
+
+
+def _from_folder(path: Path) -> Task:
+    parts = [path / "train", path / "test"]
+    if all(part.is_dir() for part in parts):
+        names = folders.class_names(parts[0])
+        unknown = set(folders.class_names(parts[1])) - set(names)
+        if unknown:
+            raise ValueError(
+                "The classes of test/ must be among those of train/. "
+                f"Received: {path} with {', '.join(sorted(unknown))}."
+            )
+        train, test = (folders.read(part, names) for part in parts)
+        # In the order of the hash: as they lie, classes come one by one.
+        train.sort(key=lambda file: hashlib.sha256(file.content).digest())
+        return Task(
+            path.name,
+            folders.to_images(train, names),
+            folders.to_images(test, names),
+        )
+    names = folders.class_names(path)
+    files = folders.read(path, names)
+    train, test = hash_order([file.content for file in files])
+    return Task(
+        path.name,
+        folders.to_images([files[i] for i in train], names),
+        folders.to_images([files[i] for i in test], names),
+    )
+
+
+def _from_npz(path: Path) -> Task:
+    if not path.exists():
+        raise FileNotFoundError(
+            "A task must be a TFDS name, a folder of images or an .npz. "
+            f"Received: {str(path)!r}, which does not exist."
+        )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            images, labels = archive["images"], archive["labels"]
+    except Exception as error:
+        raise ValueError(
+            "A task file must be an .npz with `images` and `labels`, without "
+            f"pickles. Received: {path} ({error})."
+        ) from error
+    values = sorted(set(labels.tolist()))
+    names = [str(value) for value in values]
+    rows = np.searchsorted(values, labels)
+    from_arrays(images, rows, names)  # raises where they do not fit
+    contents = [image.tobytes() for image in images]
+    train, test = (
+        from_arrays(images[side], rows[side], names)
+        for side in hash_order(contents)
+    )
+    return Task(path.stem, train, test)

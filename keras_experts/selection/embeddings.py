@@ -1,0 +1,102 @@
+"""A task's images through a module."""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from keras_experts import saved_models
+from keras_experts.console import Bar
+from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.preprocessing import resize
+
+DEFAULT_IMAGE_SIZE = 224
+BATCH_SIZE = 100
+
+
+def embed(
+    handle: str,
+    images: LabeledImages,
+    image_size: int | None = None,
+    bar: Bar | None = None,
+) -> np.ndarray:
+    """Computes the features of all images, in their order.
+
+    Args:
+        handle: str. Path or URL of a module.
+        images: LabeledImages.
+        image_size: int. Side of the module's input, pixels, or None for what
+            its metadata says (224 where it says nothing).
+        bar: progress bar that counts images, or None.
+
+    Returns:
+        Float32 array `(num_examples, channels)`.
+
+    Raises:
+        FileNotFoundError: if there is no such module.
+        ValueError: if it does not load, does not take such images, or gives
+            something else than finite features that differ.
+    """
+    module = saved_models.load_module(handle)
+    if image_size is None:
+        metadata = saved_models.read_metadata(handle)
+        image_size = metadata.get("image_size", DEFAULT_IMAGE_SIZE)
+    batches = images.evaluation_batches(
+        min(BATCH_SIZE, images.num_examples),
+        functools.partial(resize, image_size=image_size),
+    )
+    forward = tf.function(module, jit_compile=True)
+    features = []
+    for batch in batches:
+        try:
+            outputs = forward(batch["image"])
+        except (tf.errors.OpError, TypeError, ValueError) as error:
+            if features:
+                raise
+            # Some modules hold operations that XLA does not compile.
+            forward = module
+            outputs = _try_module(handle, module, batch["image"], error)
+        kept = _check_shape(handle, outputs, batch["image"])
+        kept = kept[batch["label"].numpy() >= 0]
+        features.append(kept)
+        if bar is not None:
+            bar.advance(len(kept))
+    return _check_values(handle, np.concatenate(features))
+
+
+def _try_module(handle: str, module, images: tf.Tensor, compiling: Exception):
+    try:
+        return module(images)
+    except Exception as error:
+        raise ValueError(
+            "A module must take float images (batch, height, width, 3). "
+            f"Received: {handle}, which fails on {tuple(images.shape)} "
+            f"({saved_models.first_line(error)})."
+        ) from compiling
+
+
+def _check_shape(handle: str, outputs: object, images: tf.Tensor):
+    shape = getattr(outputs, "shape", None)
+    if shape is None or len(shape) != 2 or shape[0] != len(images):
+        received = type(outputs).__name__ if shape is None else tuple(shape)
+        raise ValueError(
+            "A module must give features (batch, channels). "
+            f"Received: {handle}, which gives {received}."
+        )
+    return np.asarray(outputs, np.float32)
+
+
+def _check_values(handle: str, features: np.ndarray) -> np.ndarray:
+    bad = np.count_nonzero(~np.isfinite(features).all(axis=1))
+    if bad:
+        raise ValueError(
+            "A module must give finite features. Received: "
+            f"{handle}, with NaN or infinity for {bad} of {len(features)} "
+            "images."
+        )
+    if len(features) > 1 and (features == features[0]).all():
+        raise ValueError(
+            "A module must give features that differ between images. "
+            f"Received: {handle}, the same for all {len(features)}."
+        )
+    return features

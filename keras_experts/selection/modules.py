@@ -1,0 +1,102 @@
+"""Pools: from what a user names to the modules it means."""
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+from keras_experts import files
+from keras_experts import saved_models
+
+COLLECTION_FILE = "collection.json"
+BASELINE = "baseline"
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One module of a pool.
+
+    Attributes:
+        handle: str. Path or URL of a SavedModel.
+        name: str. What reports call it.
+        is_baseline: bool. Whether it is the pool's baseline.
+    """
+
+    handle: str
+    name: str
+    is_baseline: bool = False
+
+
+def expand(modules: Iterable[str | Path]) -> list[Candidate]:
+    """Lists the modules of collections, module folders, URLs and pool files.
+
+    Args:
+        modules: what the user named. A collection is a folder written by
+            `export`; a pool file has one module a line.
+
+    Raises:
+        FileNotFoundError: if a path is not there.
+        ValueError: if a folder holds no module, or a name is there twice with
+            different modules.
+    """
+    found: dict[str, Candidate] = {}
+    for module in modules:
+        for candidate in _expand_one(str(module)):
+            found.setdefault(candidate.handle, candidate)
+    if not found:
+        raise ValueError(
+            "A pool must hold at least one module. Received: none."
+        )
+    return list(found.values())
+
+
+def _expand_one(module: str) -> list[Candidate]:
+    path = Path(module)
+    if "://" in module:
+        return [Candidate(module, module)]
+    if not path.exists():
+        raise FileNotFoundError(
+            "A module must be a collection, a SavedModel folder, a URL or a "
+            f"pool file. Received: {module!r}, which does not exist."
+        )
+    if path.is_file():
+        return _read_pool(path)
+    if saved_models.is_saved_model(path):
+        return [_local(path)]
+    if (path / COLLECTION_FILE).exists():
+        rows = files.read_json(path / COLLECTION_FILE)["modules"]
+        return [_local(path / row["path"]) for row in rows]
+    raise ValueError(
+        "A folder must be a collection (collection.json) or a SavedModel "
+        f"(saved_model.pb). Received: {module!r}, which is neither."
+    )
+
+
+def _local(path: Path) -> Candidate:
+    try:
+        metadata = saved_models.read_metadata(str(path))
+    except (FileNotFoundError, ValueError):
+        metadata = {}  # loading it will say what is wrong
+    name = metadata.get("name", str(path))
+    return Candidate(str(path), name, metadata.get("kind") == BASELINE)
+
+
+def _read_pool(path: Path) -> list[Candidate]:
+    found = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"A pool file must be text, one module a line. Received: {path}."
+        ) from error
+    for line in lines:
+        entry = line.partition("#")[0].strip()
+        if not entry:
+            continue
+        if "://" not in entry and not Path(entry).is_absolute():
+            entry = str(path.parent / entry)
+        if Path(entry) == path:
+            raise ValueError(
+                f"A pool file must not name itself. Received: {path}."
+            )
+        found.extend(_expand_one(entry))
+    return found

@@ -1,0 +1,176 @@
+"""Transfer: a module, a new head, and everything trains."""
+
+import functools
+import time
+from pathlib import Path
+
+import gin
+import keras
+import numpy as np
+
+from keras_experts import config
+from keras_experts import files
+from keras_experts import saved_models
+from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.preprocessing import flip_and_shift
+from keras_experts.data.preprocessing import resize
+from keras_experts.data.tasks import Task
+from keras_experts.data.tasks import load_task
+from keras_experts.layers.hub_layer import HubLayer
+from keras_experts.models.heads import add_head
+from keras_experts.training import schedules
+from keras_experts.training.losses import softmax_loss
+from keras_experts.training.strategy import make_strategy
+from keras_experts.training.trainer import Trainer
+
+DEFAULT_IMAGE_SIZE = 224
+MAX_EVALUATION_BATCH = 250
+MODULE_FOLDER = "module"
+
+
+@gin.configurable
+def finetune(
+    module: str,
+    task: str | Path | Task,
+    output: str | Path,
+    data_dir: str | None = None,
+    num_examples: int | None = 1000,
+    num_images: int | None = None,
+    batch_size: int = schedules.BATCH_SIZE,
+    base_learning_rate: float = schedules.BASE_LEARNING_RATE,
+    momentum: float = 0.9,
+    image_size: int | None = None,
+    flip: bool = True,
+    max_shift: int = 0,
+    strategy: str = "one_device",
+    compile: bool = True,
+    seed: int = 0,
+) -> dict:
+    """Fine-tunes a whole module with a new head (paper, section 5.1).
+
+    The length, the warm-up, the three divisions of the rate and mixup are
+    those of the BiT-HyperRule, stretched over `num_images`.
+
+    Args:
+        module: str. Path or URL of a reusable SavedModel.
+        task: TFDS name, folder of images, path of an .npz, or a Task.
+        output: folder to make: `module/` (a classifier from images to
+            logits), `metrics.json` and `operative_config.gin`.
+        data_dir: str. The folder of TFDS data sets, or None.
+        num_examples: int. Training images, at most; None for all.
+        num_images: int. Images to pass, repeats counted, or None for the
+            rule's (256,000 for small sets).
+        batch_size: int. Images a step; the rate scales with it.
+        base_learning_rate: float. Rate at batch size 512.
+        momentum: float. In [0, 1).
+        image_size: int. Pixels, or None for the module's own.
+        flip: bool. Whether mirrored images keep their label.
+        max_shift: int. Pixels of random shift that keep the label.
+        strategy: str. As in `make_strategy`.
+        compile: bool. Whether to compile with XLA.
+        seed: int. Of the order and the augmentation.
+
+    Returns:
+        dict. The content of `metrics.json`.
+
+    Raises:
+        FileExistsError: if `output` holds something.
+        FileNotFoundError: if the module or the task is not there.
+        ValueError: if the module does not take the task's images.
+    """
+    started = time.monotonic()
+    with files.whole_folder(output) as directory:
+        metadata = saved_models.read_metadata(module)
+        if not isinstance(task, Task):
+            task = load_task(task, data_dir, num_examples)
+        task.check_for_neighbors(task.train.labels())
+        if image_size is None:
+            image_size = metadata.get("image_size", DEFAULT_IMAGE_SIZE)
+        num_train = task.train.num_examples
+        num_images = num_images or schedules.bit_num_images(num_train)
+        batch_size = min(batch_size, num_images)
+        num_steps = max(1, num_images // batch_size)
+        keras.utils.set_random_seed(seed)
+        trainer = Trainer(
+            lambda: _build(module, len(task.class_names)),
+            softmax_loss,
+            schedules.bit_schedule(
+                num_train, num_steps, batch_size, base_learning_rate
+            ),
+            batch_size,
+            make_strategy(strategy),
+            momentum,
+            compile=compile,
+        )
+        batches = functools.partial(
+            task.train.training_batches,
+            batch_size,
+            functools.partial(
+                flip_and_shift,
+                image_size=image_size,
+                flip=flip,
+                max_shift=max_shift,
+            ),
+            np.eye(len(task.class_names)),
+            seed,
+            mixup=schedules.bit_mixup(num_train),
+        )
+        losses = trainer.fit(batches, f"fine-tuning on {task.name}")
+        metrics = {
+            "task": task.name,
+            "module": module,
+            "expert": metadata.get("name", module),
+            "num_train": num_train,
+            "num_test": task.test.num_examples,
+            "num_classes": len(task.class_names),
+            "num_images": num_steps * batch_size,
+            "train_accuracy": accuracy(trainer, task.train, image_size),
+            "accuracy": accuracy(trainer, task.test, image_size),
+            "final_loss": losses[-1],
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        saved_models.write_keras_module(
+            directory / MODULE_FOLDER,
+            trainer.model,
+            "logits",
+            {
+                "name": f"{metrics['expert']}_{task.name}",
+                "kind": "classifier",
+                "image_size": image_size,
+                "class_names": task.class_names,
+            },
+        )
+        config.write_operative_config(directory)
+        files.write_json(directory / "metrics.json", metrics)
+    return metrics
+
+
+def accuracy(
+    trainer: Trainer, images: LabeledImages, image_size: int
+) -> float | None:
+    """Gives top-1 accuracy in [0, 1], or None where there is no image."""
+    if not images.num_examples:
+        return None
+    batches = images.evaluation_batches(
+        min(MAX_EVALUATION_BATCH, images.num_examples),
+        functools.partial(resize, image_size=image_size),
+    )
+    logits = trainer.predict(batches, "evaluation")
+    return float(np.mean(logits.argmax(axis=-1) == images.labels()))
+
+
+def _build(module: str, num_classes: int) -> keras.Model:
+    layer = HubLayer(module, trainable=True)
+    if not layer.trainable_variables:
+        raise ValueError(
+            "A module to fine-tune must have trainable variables. "
+            f"Received: {module} with none."
+        )
+    try:
+        return add_head(layer, num_classes)
+    except Exception as error:
+        raise ValueError(
+            "A module to fine-tune must take float images (batch, height, "
+            "width, 3) and give features (batch, channels). "
+            f"Received: {module} ({saved_models.first_line(error)})."
+        ) from error

@@ -1,2 +1,18 @@
-"""keras_experts."""
+"""Transfer learning with expert models: train, publish, select, fine-tune.
+
+An implementation of "Scalable Transfer Learning with Expert Models"
+(Puigcerver et al., ICLR 2021), which docstrings call the paper.
+"""
+
+from keras_experts.lazy import attach
+
 __version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Hierarchy": "hierarchy",
+        "finetune": "training.finetuning",
+        "select": "selection.selector",
+    },
+)

@@ -6,6 +6,7 @@ stages before they parse.
 """
 
 import importlib.util  # noqa: F401 - gin 0.5.0 uses it and imports it not
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,6 +53,8 @@ def parse(gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> None:
         ValueError: if a file is missing, or a name or a value is wrong.
     """
     gin.clear_config()
+    # gin logs an error for each folder that a file is not in.
+    logging.disable(logging.ERROR)
     gin.add_config_file_search_path(str(gin_folder()))
     try:
         gin.parse_config_files_and_bindings(
@@ -69,6 +72,8 @@ def parse(gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> None:
             "gin files and parameters must name known functions, arguments "
             f"and values. Received: {reason}"
         ) from error
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def write_operative_config(directory: Path) -> None:

@@ -94,7 +94,10 @@ class LabeledImages:
                 {"image": tf.zeros(shape), "label": np.int64(-1)}
             )
             dataset = dataset.concatenate(filler.repeat(padding))
-        return dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+        dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
+        # A slice is a filter, whose length tf.data does not know.
+        number = (self.num_examples + padding) // batch_size
+        return dataset.apply(tf.data.experimental.assert_cardinality(number))
 
     def take(self, num_examples: int) -> "LabeledImages":
         """Gives the first examples."""
@@ -102,6 +105,17 @@ class LabeledImages:
         return dataclasses.replace(
             self, dataset=self.dataset.take(number), num_examples=number
         )
+
+    def with_nodes(self, rows: np.ndarray) -> "LabeledImages":
+        """Adds `node`: the row in a hierarchy of each example's class."""
+        table = tf.constant(rows, tf.int64)
+        dataset = self.dataset.map(
+            lambda example: {
+                **example,
+                "node": tf.gather(table, example["label"]),
+            }
+        )
+        return dataclasses.replace(self, dataset=dataset)
 
     def labels(self) -> np.ndarray:
         """Reads all labels, int64 `(num_examples,)`, without decoding."""

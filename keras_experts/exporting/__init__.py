@@ -1,0 +1,1 @@
+"""Publishing: modules, cards, collections."""

@@ -12,6 +12,9 @@ from keras_experts.data.preprocessing import resize
 
 DEFAULT_IMAGE_SIZE = 224
 BATCH_SIZE = 100
+# Fewer pixels in all are faster without XLA: compiling an R50 takes about as
+# long as it saves on so many (measured on 2 cores).
+COMPILE_PIXELS = 8_000_000
 
 
 def embed(
@@ -45,7 +48,8 @@ def embed(
         min(BATCH_SIZE, images.num_examples),
         functools.partial(resize, image_size=image_size),
     )
-    forward = tf.function(module, jit_compile=True)
+    pixels = images.num_examples * image_size**2
+    forward = tf.function(module, jit_compile=pixels > COMPILE_PIXELS)
     features = []
     for batch in batches:
         try:

@@ -16,8 +16,8 @@ from keras_experts.data.preprocessing import flip_and_shift
 from keras_experts.data.preprocessing import resize
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
-from keras_experts.layers.hub_layer import HubLayer
 from keras_experts.models.heads import add_head
+from keras_experts.models.modules import load_features
 from keras_experts.training import schedules
 from keras_experts.training.losses import softmax_loss
 from keras_experts.training.strategy import make_strategy
@@ -40,7 +40,7 @@ def finetune(
     base_learning_rate: float = schedules.BASE_LEARNING_RATE,
     momentum: float = 0.9,
     image_size: int | None = None,
-    flip: bool = True,
+    flip: bool = False,
     max_shift: int = 0,
     strategy: str = "one_device",
     compile: bool = True,
@@ -64,8 +64,10 @@ def finetune(
         base_learning_rate: float. Rate at batch size 512.
         momentum: float. In [0, 1).
         image_size: int. Pixels, or None for the module's own.
-        flip: bool. Whether mirrored images keep their label.
-        max_shift: int. Pixels of random shift that keep the label.
+        flip: bool. Whether to mirror half of the images; only where a
+            mirrored image keeps its label.
+        max_shift: int. Largest random shift, pixels; only where a shifted
+            image keeps its label.
         strategy: str. As in `make_strategy`.
         compile: bool. Whether to compile with XLA.
         seed: int. Of the order and the augmentation.
@@ -91,16 +93,20 @@ def finetune(
         batch_size = min(batch_size, num_images)
         num_steps = max(1, num_images // batch_size)
         keras.utils.set_random_seed(seed)
+        distribution = make_strategy(strategy)
+        with distribution.scope():
+            features, compiles = load_features(module)
+            model = _add_head(features, len(task.class_names), module)
         trainer = Trainer(
-            lambda: _build(module, len(task.class_names)),
+            model,
             softmax_loss,
             schedules.bit_schedule(
                 num_train, num_steps, batch_size, base_learning_rate
             ),
             batch_size,
-            make_strategy(strategy),
+            distribution,
             momentum,
-            compile=compile,
+            compile=compile and compiles,
         )
         batches = functools.partial(
             task.train.training_batches,
@@ -159,15 +165,9 @@ def accuracy(
     return float(np.mean(logits.argmax(axis=-1) == images.labels()))
 
 
-def _build(module: str, num_classes: int) -> keras.Model:
-    layer = HubLayer(module, trainable=True)
-    if not layer.trainable_variables:
-        raise ValueError(
-            "A module to fine-tune must have trainable variables. "
-            f"Received: {module} with none."
-        )
+def _add_head(features: keras.layers.Layer, num_classes: int, module: str):
     try:
-        return add_head(layer, num_classes)
+        return add_head(features, num_classes)
     except Exception as error:
         raise ValueError(
             "A module to fine-tune must take float images (batch, height, "

@@ -4,6 +4,7 @@ import functools
 import shutil
 import time
 from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import gin
@@ -20,7 +21,7 @@ from keras_experts.domains import ExpertDomain
 from keras_experts.domains import read_experts
 from keras_experts.models import experts as expert_models
 from keras_experts.models import heads
-from keras_experts.training import runs
+from keras_experts.models import run_folder
 from keras_experts.training.losses import LOSSES
 from keras_experts.training.strategy import make_strategy
 from keras_experts.training.trainer import Trainer
@@ -72,7 +73,7 @@ def train_baseline(
         ValueError: if an argument is out of its range.
     """
     directory = Path(workdir) / "baseline"
-    if runs.is_finished(directory):
+    if run_folder.is_finished(directory):
         say(f"The baseline is there already: {directory}")
         return files.read_json(directory / "metadata.json")
     if loss not in LOSSES:
@@ -86,16 +87,16 @@ def train_baseline(
     if loss == "sigmoid":
         outputs, targets = data.node_targets()
 
-    def build():
+    distribution = make_strategy(strategy)
+    with distribution.scope():
         features = heads.image_features(model())
-        return heads.add_head(features, len(outputs))
-
+        classifier = heads.add_head(features, len(outputs))
     trainer = Trainer(
-        build,
+        classifier,
         LOSSES[loss],
         schedule(num_steps),
         batch_size,
-        make_strategy(strategy),
+        distribution,
         momentum,
         clip_norm,
         compile,
@@ -124,7 +125,7 @@ def train_baseline(
         "top1": _top1(trainer, data.test, image_size, len(data.classes)),
         "seconds": round(time.monotonic() - started, 1),
     }
-    runs.save_model(trainer.model, directory)
+    run_folder.save_model(trainer.model, directory)
     _finish(directory, metadata)
     return metadata
 
@@ -139,7 +140,7 @@ def train_experts(
     num_steps: int = gin.REQUIRED,
     batch_size: int = gin.REQUIRED,
     experts: str | None = None,
-    num_experts: int | None = None,
+    names: Sequence[str] | None = None,
     bottleneck_ratio: float = 0.5,
     momentum: float = 0.9,
     clip_norm: float | None = None,
@@ -162,7 +163,7 @@ def train_experts(
         num_steps: int. Updates of each expert.
         batch_size: int. Images an update, over all replicas.
         experts: path of an `experts.json`, or None for the one in `workdir`.
-        num_experts: int. Train only the first ones, or None for all.
+        names: list of str. Train these only, or None for all.
         bottleneck_ratio: float. As in `ResidualAdapter`.
         momentum: float. In [0, 1).
         clip_norm: float. Largest norm of the gradients, or None.
@@ -180,34 +181,32 @@ def train_experts(
     if kind not in KINDS:
         raise ValueError(f"`kind` must be one of {KINDS}. Received: {kind!r}.")
     workdir = Path(workdir)
-    domains = read_experts(experts or workdir / "experts.json")[:num_experts]
+    domains = _named(read_experts(experts or workdir / "experts.json"), names)
     folder = workdir / "experts" / kind
     todo = [
         domain
         for domain in domains
-        if not runs.is_finished(folder / domain.name)
+        if not run_folder.is_finished(folder / domain.name)
     ]
     if todo:
         keras.utils.set_random_seed(seed)
-        classifier, baseline = runs.load_baseline(workdir)
+        distribution = make_strategy(strategy)
+        with distribution.scope():
+            model, baseline = run_folder.load_baseline(workdir)
+            if kind == "adapter":
+                model = _with_frozen_backbone(model, bottleneck_ratio)
         data = upstream()
         if data.classes != baseline["classes"]:
             raise ValueError(
                 "Experts must train on the classes of the baseline. Received: "
                 f"{len(data.classes)} other classes."
             )
-
-        def build():
-            if kind == "full":
-                return runs.load_baseline(workdir)[0]
-            return _with_frozen_backbone(classifier, bottleneck_ratio)
-
         trainer = Trainer(
-            build,
+            model,
             LOSSES[baseline["loss"]],
             schedule(num_steps),
             batch_size,
-            make_strategy(strategy),
+            distribution,
             momentum,
             clip_norm,
             compile,
@@ -235,6 +234,19 @@ def train_experts(
         files.read_json(folder / domain.name / "metadata.json")
         for domain in domains
     ]
+
+
+def _named(
+    domains: list[ExpertDomain], names: Sequence[str] | None
+) -> list[ExpertDomain]:
+    known = {domain.name: domain for domain in domains}
+    unknown = sorted(set(names or ()) - known.keys())
+    if unknown:
+        raise ValueError(
+            f"Experts must be among {sorted(known)}. "
+            f"Received: {', '.join(unknown)}."
+        )
+    return domains if names is None else [known[name] for name in names]
 
 
 def _train_expert(
@@ -273,9 +285,9 @@ def _train_expert(
         "seconds": round(time.monotonic() - started, 1),
     }
     if kind == "full":
-        runs.save_model(trainer.model, directory)
+        run_folder.save_model(trainer.model, directory)
     else:
-        runs.save_adapters(heads.backbone_of(trainer.model), directory)
+        run_folder.save_adapters(heads.backbone_of(trainer.model), directory)
     _finish(directory, metadata)
 
 

@@ -23,8 +23,8 @@ class Trainer:
     """Trains the trainable variables of a model.
 
     Args:
-        build_model: function that makes the model; called in the strategy's
-            scope. The model maps float images, values in [0, 1], to logits.
+        model: keras.Model from float images, values in [0, 1], to logits;
+            made in the strategy's scope.
         example_loss: function of a batch's targets and logits to losses
             `(batch,)`.
         learning_rates: float array `(num_steps,)`, one rate a step.
@@ -41,7 +41,7 @@ class Trainer:
 
     def __init__(
         self,
-        build_model: Callable[[], keras.Model],
+        model: keras.Model,
         example_loss: Callable,
         learning_rates: np.ndarray,
         batch_size: int,
@@ -63,11 +63,12 @@ class Trainer:
         self.clip_norm = clip_norm
         self._example_loss = example_loss
         self._learning_rates = tf.constant(learning_rates, tf.float32)
+        self.model = model
+        self.variables = [
+            variable.value for variable in model.trainable_variables
+        ]
+        # In the scope: each replica has its own copy beside its variable.
         with strategy.scope():
-            self.model = build_model()
-            self.variables = [
-                variable.value for variable in self.model.trainable_variables
-            ]
             self._velocities = [
                 tf.Variable(tf.zeros_like(variable), trainable=False)
                 for variable in self.variables

@@ -5,12 +5,14 @@ command that needs them, so that `--help` takes no time.
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 
 FAILED, MISUSED = 1, 2
@@ -30,11 +32,36 @@ class Parser(argparse.ArgumentParser):
         self.exit(MISUSED, f"{self.prog}: {message}\n")
 
 
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Sends what C++ libraries print on loading into the void.
+
+    TensorFlow prints to file descriptor 2 before any setting counts.
+    """
+    kept = os.dup(2)
+    void = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(void, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(void)
+
+
+def _load_tensorflow() -> None:
+    """Imports TensorFlow without its start-up lines."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _silent_stderr():
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code."""
-    # TensorFlow's own start-up lines, which tell a user nothing.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     options = make_parser().parse_args(arguments)
     try:
         options.run(options)
@@ -99,6 +126,7 @@ def _add_demo(commands) -> None:
 
 
 def _demo(options) -> None:
+    _load_tensorflow()
     from keras_experts import demo
 
     demo.run(options.workdir)
@@ -138,6 +166,7 @@ def _choose_experts(options) -> None:
     if options.counts:
         counts = domains.read_counts(options.counts)
     else:
+        _load_tensorflow()
         from keras_experts.data.upstream import count_labels
 
         counts = count_labels(
@@ -180,6 +209,7 @@ def _add_train_baseline(commands) -> None:
 
 
 def _train_baseline(options) -> None:
+    _load_tensorflow()
     from keras_experts.training import pretraining
 
     _parse_gin(options)
@@ -200,6 +230,7 @@ def _add_train_experts(commands) -> None:
 
 
 def _train_experts(options) -> None:
+    _load_tensorflow()
     from keras_experts.console import print_table
     from keras_experts.training import pretraining
 
@@ -241,6 +272,7 @@ def _add_export(commands) -> None:
 
 
 def _export(options) -> None:
+    _load_tensorflow()
     from keras_experts.console import print_table
     from keras_experts.exporting import collection
 
@@ -277,6 +309,7 @@ def _add_select(commands) -> None:
 
 
 def _select(options) -> None:
+    _load_tensorflow()
     from keras_experts import files
     from keras_experts.console import print_table
     from keras_experts.selection.selector import select
@@ -328,6 +361,7 @@ def _add_finetune(commands) -> None:
 
 
 def _finetune(options) -> None:
+    _load_tensorflow()
     from keras_experts.training.finetuning import finetune
 
     names = (
@@ -350,9 +384,10 @@ def _add_predict(commands) -> None:
 
 
 def _predict(options) -> None:
+    _load_tensorflow()
     from keras_experts import files
     from keras_experts.console import print_table
-    from keras_experts.prediction import predict
+    from keras_experts.evaluation.prediction import predict
 
     rows = predict(options.model, options.files)
     if _write_json(options.json, rows):

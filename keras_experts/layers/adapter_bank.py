@@ -10,6 +10,9 @@ from keras_experts.layers.group_norm import EPSILON
 from keras_experts.layers.group_norm import num_groups
 from keras_experts.layers.residual_adapter import bottleneck_channels
 
+# Indices whose values can be checked in any backend.
+PYTHON_INDICES = (int, float, list, tuple, np.ndarray, np.generic)
+
 # The bank's variable of each variable of a ResidualAdapter, by path.
 ADAPTER_VARIABLES = {
     "norm_down/gamma": "norm_down_gamma",
@@ -125,7 +128,7 @@ class AdapterBank(keras.layers.Layer):
         return index
 
     def _checked(self, expert_index):
-        if isinstance(expert_index, int | list | tuple | np.ndarray | np.integer):
+        if isinstance(expert_index, PYTHON_INDICES):
             values = np.asarray(expert_index)
             integral = np.issubdtype(values.dtype, np.integer)
             if (

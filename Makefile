@@ -1,0 +1,34 @@
+# Each target installs what it needs; nothing but python3 is assumed.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: install demo test test-large test-parity lint bench
+
+install: $(STAMP)
+
+$(STAMP): setup.py pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -e '.[test]'
+	touch $(STAMP)
+
+demo: install
+	$(BIN)/keras-experts demo --workdir demo
+
+test: install
+	$(BIN)/python -m pytest -m "not large and not parity"
+
+test-large: install
+	$(BIN)/python -m pytest -m large
+
+test-parity: install
+	$(BIN)/python -m pip install --quiet 'torch==2.13.0' 'transformers>=4.50,<6'
+	$(BIN)/python -m pytest -m parity
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+bench: install
+	$(BIN)/python -m pip install --quiet -e '.[bench]'
+	$(BIN)/python benchmarks/neighbors.py

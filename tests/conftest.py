@@ -1,0 +1,104 @@
+"""What many tests share: small networks, modules and real data."""
+
+import os
+from pathlib import Path
+
+import gin
+import numpy as np
+import pytest
+
+WORDNET = Path("/usr/share/wordnet")  # of Debian's wordnet-base
+
+
+def missing(what: str) -> None:
+    """Skips a test; in CI, where all is installed, fails it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{what}, and with CI=true nothing may be missing")
+    pytest.skip(what)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def no_gin_left():
+    yield
+    gin.clear_config()
+
+
+@pytest.fixture(scope="session")
+def wordnet():
+    if not (WORDNET / "data.noun").exists():
+        missing(f"WordNet is not at {WORDNET} (apt install wordnet-base)")
+    return WORDNET
+
+
+@pytest.fixture(scope="session")
+def data_dir():
+    folder = os.environ.get("KERAS_EXPERTS_DATA")
+    if not folder:
+        pytest.skip("KERAS_EXPERTS_DATA names no folder of TFDS data sets")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_dir(tmp_path_factory):
+    """A run with a baseline and two adapter experts, all of two steps."""
+    from keras_experts import config
+    from keras_experts import domains
+    from keras_experts import files
+    from keras_experts.data import synthetic
+    from keras_experts.training import pretraining
+
+    workdir = tmp_path_factory.mktemp("run")
+    small = [
+        "NUM_STEPS=2",
+        "BATCH_SIZE=8",
+        "cosine_schedule.warmup_steps=0",
+        "synthetic_upstream.num_train=2",
+        "synthetic_upstream.num_test=1",
+    ]
+    hierarchy = synthetic.make_hierarchy()
+    experts = hierarchy.choose_experts(
+        dict.fromkeys(synthetic.CLASSES, 2), 2, distinct=True, max_fraction=0.5
+    )
+    content = domains.experts_to_json("synthetic", experts)
+    files.write_json(workdir / "experts.json", content)
+    config.parse(["stages/demo_baseline.gin"], small)
+    pretraining.train_baseline(workdir)
+    config.parse(["stages/demo_experts.gin"], small)
+    pretraining.train_experts(workdir)
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def collection(run_dir, tmp_path_factory):
+    """The run as a collection."""
+    from keras_experts.exporting.collection import export_run
+
+    output = tmp_path_factory.mktemp("collection")
+    export_run(run_dir, output, "acme", "experts")
+    return output
+
+
+@pytest.fixture(scope="session")
+def baseline_module(collection):
+    return str(collection / "acme/experts/baseline/1")
+
+
+@pytest.fixture(scope="session")
+def image_folder(tmp_path_factory):
+    """Three classes of ten drawn images each, as PNG files."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(("cat", "dog", "fish")):
+        (folder / name).mkdir()
+        for number in range(10):
+            pixels = rng.integers(0, 120, (12, 10, 3)).astype(np.uint8)
+            pixels[..., label] += 120
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder

@@ -1,0 +1,72 @@
+import keras
+import numpy as np
+import pytest
+
+from keras_experts.training import schedules
+
+
+@pytest.mark.parametrize(
+    ("num_train", "boundaries", "mixup", "num_images"),
+    [
+        (1_000, (100, 200, 300, 400, 500), 0, 256_000),
+        (19_999, (100, 200, 300, 400, 500), 0, 256_000),
+        (20_000, (500, 3000, 6000, 9000, 10_000), 0.1, 5_120_000),
+        (500_000, (500, 6000, 12_000, 18_000, 20_000), 0.1, 10_240_000),
+    ],
+)
+def test_rule_is_the_published_one(num_train, boundaries, mixup, num_images):
+    assert schedules.bit_boundaries(num_train) == boundaries
+    assert schedules.bit_mixup(num_train) == mixup
+    assert schedules.bit_num_images(num_train) == num_images
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((32, 32), (160, 128)), ((95, 96), (160, 128)), ((96, 96), (512, 480))],
+)
+def test_resolution_depends_on_the_area(size, expected):
+    assert schedules.bit_resolution(*size) == expected
+
+
+def test_rates_are_those_of_the_published_rule():
+    rates = schedules.bit_schedule(1000, 500, 512)
+    for step, expected in {
+        0: 0,
+        50: 0.0015,
+        100: 0.003,
+        199: 0.003,
+        200: 3e-4,
+        300: 3e-5,
+        400: 3e-6,
+        499: 3e-6,
+    }.items():
+        assert rates[step] == pytest.approx(expected, abs=1e-10)
+
+
+def test_rates_scale_with_batch_and_length():
+    rates = schedules.bit_schedule(1000, 50, 128)
+    whole = schedules.bit_schedule(1000, 500, 512)
+    np.testing.assert_allclose(rates, whole[::10] / 4, rtol=1e-6)
+
+
+def test_cosine_equals_keras():
+    ours = schedules.cosine_schedule(100, 0.5)
+    keras_schedule = keras.optimizers.schedules.CosineDecay(0.5, 100)
+    theirs = [float(keras_schedule(step)) for step in range(100)]
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_warm_up_rises_in_a_line():
+    rates = schedules.cosine_schedule(100, 1.0, warmup_steps=4)
+    np.testing.assert_allclose(rates[:5], [0.25, 0.5, 0.75, 1, 1])
+
+
+@pytest.mark.parametrize("steps", [0, -1])
+def test_no_steps_are_refused(steps):
+    with pytest.raises(ValueError, match=f"Received: {steps}"):
+        schedules.bit_schedule(1000, steps, 512)
+
+
+def test_warm_up_of_all_steps_is_refused():
+    with pytest.raises(ValueError, match=r"\[0, 10\)"):
+        schedules.cosine_schedule(10, 0.1, warmup_steps=10)

@@ -22,7 +22,8 @@ test-large: install
 	$(BIN)/python -m pytest -m large
 
 test-parity: install
-	$(BIN)/python -m pip install --quiet 'torch==2.13.0' 'transformers>=4.50,<6'
+	$(BIN)/python -m pip install --quiet 'torch==2.13.0' 'transformers>=4.50,<6' \
+	  'setuptools<82'
 	$(BIN)/python -m pytest -m parity
 
 lint: install

@@ -105,7 +105,7 @@ class Trainer:
         manager = None
         if checkpoints is not None:
             manager = self._restore(checkpoints)
-        start = int(self.step)
+        start = int(self.step.read_value())
         losses = []
         if start >= self.num_steps:
             return losses

@@ -4,7 +4,8 @@
 for them, and are packed into the wheel as packages of data.
 """
 
-from setuptools import find_packages, setup
+from setuptools import find_packages
+from setuptools import setup
 
 # tensorflow-text 2.21.0 does not import (an undefined ICU symbol).
 TEXT = ["tensorflow-text>=2.20,!=2.21.0,<2.22"]

@@ -1,25 +1,20 @@
 """The commands. The only file with flags; nothing imports it.
 
-Exit codes: 0 done, 1 failed, 2 misused. Heavy modules are imported by the
-command that needs them, so that `--help` takes no time.
+Exit codes: 0 done, 1 failed, 2 misused. What the commands do is in
+commands.py.
 """
 
 import argparse
-import contextlib
-import json
-import logging
-import os
 import sys
 import traceback
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Sequence
 
+from keras_experts import commands
+
 FAILED, MISUSED = 1, 2
-
-
-class Misuse(Exception):
-    """Flags that do not go together."""
+# Errors whose text says all; of others the type is told too.
+EXPECTED = (ArithmeticError, OSError, RuntimeError, ValueError, commands.Misuse)
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,41 +27,13 @@ class Parser(argparse.ArgumentParser):
         self.exit(MISUSED, f"{self.prog}: {message}\n")
 
 
-@contextlib.contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Sends what C++ libraries print on loading into the void.
-
-    TensorFlow prints to file descriptor 2 before any setting counts.
-    """
-    kept = os.dup(2)
-    void = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(void, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(void)
-
-
-def _load_tensorflow() -> None:
-    """Imports TensorFlow without its start-up lines."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _silent_stderr():
-        import tensorflow as tf
-
-        tf.config.list_logical_devices()
-    for name in ("absl", "tensorflow"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and gives its exit code."""
     options = make_parser().parse_args(arguments)
     try:
         options.run(options)
         return 0
-    except Misuse as error:
+    except commands.Misuse as error:
         return _report(error, options.debug, MISUSED)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
@@ -82,7 +49,7 @@ def _report(error: Exception, debug: bool, code: int) -> int:
         # gin adds lines on who called whom; the first paragraph is ours.
         text = str(error).partition("\n  In call to configurable")[0]
         line = " ".join(text.split()) or "no reason was given"
-        if not isinstance(error, ValueError | OSError | Misuse | RuntimeError):
+        if not isinstance(error, EXPECTED):
             line = f"{type(error).__name__}: {line}"
         print(f"keras-experts: {line}", file=sys.stderr)
     return code
@@ -94,7 +61,7 @@ def make_parser() -> Parser:
         prog="keras-experts",
         description="Train, publish, select and fine-tune expert models.",
     )
-    commands = parser.add_subparsers(dest="command", required=True)
+    parsers = parser.add_subparsers(dest="command", required=True)
     for add in (
         _add_demo,
         _add_choose_experts,
@@ -105,12 +72,12 @@ def make_parser() -> Parser:
         _add_finetune,
         _add_predict,
     ):
-        add(commands)
+        add(parsers)
     return parser
 
 
-def _command(commands, name: str, run: Callable, text: str) -> Parser:
-    command = commands.add_parser(name, help=text, description=text)
+def _command(parsers, name: str, run: Callable, text: str) -> Parser:
+    command = parsers.add_parser(name, help=text, description=text)
     command.set_defaults(run=run)
     command.add_argument(
         "--debug", action="store_true", help="show the traceback of an error"
@@ -118,25 +85,18 @@ def _command(commands, name: str, run: Callable, text: str) -> Parser:
     return command
 
 
-def _add_demo(commands) -> None:
+def _add_demo(parsers) -> None:
     command = _command(
-        commands, "demo", _demo, "The whole method on embedded data."
+        parsers, "demo", commands.demo, "The whole method on embedded data."
     )
     command.add_argument("--workdir", default="demo", help="[demo]")
 
 
-def _demo(options) -> None:
-    _load_tensorflow()
-    from keras_experts import demo
-
-    demo.run(options.workdir)
-
-
-def _add_choose_experts(commands) -> None:
+def _add_choose_experts(parsers) -> None:
     command = _command(
-        commands,
+        parsers,
         "choose_experts",
-        _choose_experts,
+        commands.choose_experts,
         "Choose the parts of a hierarchy that get an expert.",
     )
     add = command.add_argument
@@ -152,46 +112,8 @@ def _add_choose_experts(commands) -> None:
     add("--output", required=True, help="experts.json, or - for stdout")
 
 
-def _choose_experts(options) -> None:
-    from keras_experts import domains
-    from keras_experts import files
-    from keras_experts.console import print_table
-    from keras_experts.hierarchy import Hierarchy
-
-    if (options.num_experts is None) == (options.min_images is None):
-        raise Misuse("Give exactly one of --num_experts and --min_images.")
-    if (options.counts is None) == (options.dataset is None):
-        raise Misuse("Give exactly one of --counts and --dataset.")
-    hierarchy = Hierarchy.read(options.hierarchy)
-    if options.counts:
-        counts = domains.read_counts(options.counts)
-    else:
-        _load_tensorflow()
-        from keras_experts.data.upstream import count_labels
-
-        counts = count_labels(
-            options.dataset, options.label_key, options.data_dir
-        )
-    experts = hierarchy.choose_experts(
-        counts,
-        options.num_experts,
-        options.min_images,
-        options.distinct,
-        options.max_fraction,
-    )
-    content = domains.experts_to_json(options.hierarchy, experts)
-    if _write_json(options.output, content):
-        return
-    files.write_json(options.output, content)
-    print_table(
-        f"Experts, written to {options.output}",
-        ("expert", "synset", "images"),
-        [(e.name, e.synset, f"{e.num_images:,}") for e in experts],
-    )
-
-
-def _add_stage(commands, name: str, run: Callable, text: str) -> Parser:
-    command = _command(commands, name, run, text)
+def _add_stage(parsers, name: str, run: Callable, text: str) -> Parser:
+    command = _command(parsers, name, run, text)
     add = command.add_argument
     add("--gin_file", nargs="+", required=True, help="own, or of the package")
     add("--gin_param", nargs="+", default=[], help="bindings, a.b=1")
@@ -199,29 +121,20 @@ def _add_stage(commands, name: str, run: Callable, text: str) -> Parser:
     return command
 
 
-def _add_train_baseline(commands) -> None:
+def _add_train_baseline(parsers) -> None:
     _add_stage(
-        commands,
+        parsers,
         "train_baseline",
-        _train_baseline,
+        commands.train_baseline,
         "Train the baseline; resumes when run again.",
     )
 
 
-def _train_baseline(options) -> None:
-    _load_tensorflow()
-    from keras_experts.training import pretraining
-
-    _parse_gin(options)
-    result = pretraining.train_baseline(options.workdir)
-    print(f"top1 {result['top1']:.4f} share")
-
-
-def _add_train_experts(commands) -> None:
+def _add_train_experts(parsers) -> None:
     command = _add_stage(
-        commands,
+        parsers,
         "train_experts",
-        _train_experts,
+        commands.train_experts,
         "Train the experts; resumes when run again.",
     )
     command.add_argument(
@@ -229,61 +142,18 @@ def _add_train_experts(commands) -> None:
     )
 
 
-def _train_experts(options) -> None:
-    _load_tensorflow()
-    from keras_experts.console import print_table
-    from keras_experts.training import pretraining
-
-    _parse_gin(options)
-    given = {}
-    if options.experts is not None:
-        given["names"] = options.experts.split(",")
-    results = pretraining.train_experts(options.workdir, **given)
-    print_table(
-        "Top-1 on the test images of each slice",
-        ("expert", "images", "baseline", "expert's own"),
-        [
-            (
-                row["name"],
-                f"{row['num_images']:,}",
-                _percent(row["slice_top1_baseline"]),
-                _percent(row["slice_top1"]),
-            )
-            for row in results
-        ],
-    )
-
-
-def _parse_gin(options) -> None:
-    from keras_experts import config
-
-    config.parse(options.gin_file, options.gin_param)
-
-
-def _add_export(commands) -> None:
+def _add_export(parsers) -> None:
     command = _command(
-        commands, "export", _export, "Export a run as a TF-Hub collection."
+        parsers,
+        "export",
+        commands.export,
+        "Export a run as a TF-Hub collection.",
     )
     add = command.add_argument
     add("--workdir", required=True, help="folder of the run")
     add("--output", required=True, help="folder of the collection")
     add("--publisher", required=True, help="first part of the handles")
     add("--name", default="experts", help="middle part [experts]")
-
-
-def _export(options) -> None:
-    _load_tensorflow()
-    from keras_experts.console import print_table
-    from keras_experts.exporting import collection
-
-    rows = collection.export_run(
-        options.workdir, options.output, options.publisher, options.name
-    )
-    print_table(
-        f"Collection in {options.output}",
-        ("handle", "kind"),
-        [(row["handle"], row["kind"]) for row in rows],
-    )
 
 
 def _add_task(command: Parser) -> None:
@@ -293,9 +163,12 @@ def _add_task(command: Parser) -> None:
     add("--num_examples", type=int, default=1000, help="[1000]")
 
 
-def _add_select(commands) -> None:
+def _add_select(parsers) -> None:
     command = _command(
-        commands, "select", _select, "Rank experts for a task and pick one."
+        parsers,
+        "select",
+        commands.select,
+        "Rank experts for a task and pick one.",
     )
     command.add_argument(
         "--modules",
@@ -308,44 +181,9 @@ def _add_select(commands) -> None:
     command.add_argument("--json", help="selection.json, or - for stdout")
 
 
-def _select(options) -> None:
-    _load_tensorflow()
-    from keras_experts import files
-    from keras_experts.console import print_table
-    from keras_experts.selection.selector import select
-
-    selection = select(
-        options.task,
-        options.modules,
-        options.strategy,
-        options.num_examples,
-        options.data_dir,
-    )
-    content = selection.to_json()
-    if _write_json(options.json, content):
-        return
-    if options.json:
-        files.write_json(options.json, content)
-    print_table(
-        f"{selection.task}: leave-one-out accuracy of the nearest neighbour, "
-        f"{selection.num_examples} images",
-        ("expert", "score", "± error", "seconds"),
-        [
-            (
-                entry.expert,
-                _percent(entry.score),
-                _percent(entry.standard_error),
-                f"{entry.seconds:.1f}",
-            )
-            for entry in selection.ranking
-        ],
-    )
-    print(f"best {selection.best.module}")
-
-
-def _add_finetune(commands) -> None:
+def _add_finetune(parsers) -> None:
     command = _command(
-        commands, "finetune", _finetune, "Fine-tune a module on a task."
+        parsers, "finetune", commands.finetune, "Fine-tune a module on a task."
     )
     command.add_argument("--module", required=True, help="folder or URL")
     _add_task(command)
@@ -360,56 +198,16 @@ def _add_finetune(commands) -> None:
     add("--seed", type=int, default=0, help="[0]")
 
 
-def _finetune(options) -> None:
-    _load_tensorflow()
-    from keras_experts.training.finetuning import finetune
-
-    names = (
-        *("module", "task", "output", "data_dir", "num_examples"),
-        *("num_images", "batch_size", "base_learning_rate", "image_size"),
-        *("flip", "max_shift", "seed"),
-    )
-    metrics = finetune(**{name: getattr(options, name) for name in names})
-    if metrics["accuracy"] is not None:
-        print(f"accuracy {metrics['accuracy']:.4f} share")
-
-
-def _add_predict(commands) -> None:
+def _add_predict(parsers) -> None:
     command = _command(
-        commands, "predict", _predict, "Classify image files and folders."
+        parsers,
+        "predict",
+        commands.predict,
+        "Classify image files and folders.",
     )
     command.add_argument("--model", required=True, help="finetune's output")
     command.add_argument("files", nargs="+", help="images and folders")
     command.add_argument("--json", help="file, or - for stdout")
-
-
-def _predict(options) -> None:
-    _load_tensorflow()
-    from keras_experts import files
-    from keras_experts.console import print_table
-    from keras_experts.evaluation.prediction import predict
-
-    rows = predict(options.model, options.files)
-    if _write_json(options.json, rows):
-        return
-    if options.json:
-        files.write_json(options.json, rows)
-    print_table(
-        "Predictions",
-        ("file", "class", "probability"),
-        [(r["file"], r["class"], _percent(r["probability"])) for r in rows],
-    )
-
-
-def _write_json(path: str | None, content: object) -> bool:
-    """Prints JSON where the path is "-", and tells whether it did."""
-    if path == "-":
-        print(json.dumps(content, indent=2))
-    return path == "-"
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.1%}"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from rich.progress import TimeElapsedColumn
 from rich.progress import TimeRemainingColumn
 from rich.table import Table
 
-
 # Seconds between two lines where stderr is a file and no terminal.
 SECONDS_A_LINE = 30
 
@@ -49,9 +48,7 @@ class Bar:
 
 
 @contextlib.contextmanager
-def progress(
-    title: str, total: int, done: int = 0
-) -> Iterator[Bar]:
+def progress(title: str, total: int, done: int = 0) -> Iterator[Bar]:
     """Shows a progress bar on stderr while the block runs.
 
     Args:

@@ -58,9 +58,7 @@ def run(workdir: str | Path) -> list[dict]:
     pretraining.train_experts(training)
     modules = export_run(training, collection, "demo", "experts")
     baseline = collection / modules[0]["path"]
-    rows = [
-        _transfer(task, collection, baseline, workdir) for task in _tasks()
-    ]
+    rows = [_transfer(task, collection, baseline, workdir) for task in _tasks()]
     report = workdir / "report.html"
     write_report(report, "keras_experts demo", rows)
     _print(rows, workdir, time.monotonic() - started)
@@ -102,7 +100,9 @@ def _transfer(
     files.write_json(workdir / "selections" / f"{task.name}.json", content)
     accuracies = {}
     for module in {str(baseline), selection.best.module}:
-        output = workdir / "finetuned" / f"{task.name}-{Path(module).parent.name}"
+        output = (
+            workdir / "finetuned" / f"{task.name}-{Path(module).parent.name}"
+        )
         if not (output / "metrics.json").exists():
             finetune(
                 module,

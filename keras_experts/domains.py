@@ -80,12 +80,19 @@ def read_experts(path: str | Path) -> list[ExpertDomain]:
                 f"synset and num_images. Received: {path} ({error})."
             ) from error
     if len({expert.name for expert in experts}) < len(experts):
-        raise ValueError(
-            f"Experts must have unique names. Received: {path}."
-        )
+        raise ValueError(f"Experts must have unique names. Received: {path}.")
     return experts
 
 
 def open_text(path: str | Path):
-    """Opens a text file of ours, the same on all systems."""
-    return open(path, encoding="utf-8", newline="")
+    """Opens a text file to read.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    try:
+        return open(path, encoding="utf-8", newline="")
+    except OSError as error:
+        raise FileNotFoundError(
+            f"A file to read must exist. Received: {path} ({error.strerror})."
+        ) from error

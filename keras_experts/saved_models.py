@@ -6,6 +6,7 @@ variables once, and needs no class of ours to load.
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,8 +106,10 @@ def resolve(handle: str) -> Path:
         FileNotFoundError: if there is no such SavedModel.
     """
     if "://" in handle:
-        import tensorflow_hub as hub
-
+        with warnings.catch_warnings():
+            # tensorflow_hub 0.16.1 imports the deprecated pkg_resources.
+            warnings.simplefilter("ignore")
+            import tensorflow_hub as hub
         try:
             return Path(hub.resolve(handle))
         except Exception as error:

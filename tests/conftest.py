@@ -3,9 +3,12 @@
 import os
 from pathlib import Path
 
-import gin
-import numpy as np
-import pytest
+# Before any test imports TensorFlow, as the commands do.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import gin  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
 
 WORDNET = Path("/usr/share/wordnet")  # of Debian's wordnet-base
 

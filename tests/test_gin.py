@@ -9,9 +9,7 @@ from keras_experts.data.upstream import tfds_upstream  # noqa: F401
 from keras_experts.training import pretraining
 
 FOLDER = config.gin_folder()
-FILES = sorted(
-    str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.gin")
-)
+FILES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.gin"))
 STAGES = [name for name in FILES if name.startswith("stages/")]
 TINY = [
     "NUM_STEPS=2",
@@ -47,7 +45,9 @@ def test_stage_says_its_command(name):
 def test_real_stage_trains_two_steps(name, data_dir, run_dir, tmp_path):
     params = [f"DATA_DIR = {data_dir!r}", *TINY]
     if "baseline" in name:
-        config.parse([name], [*params, "tfds_upstream.train_split='train[:40]'"])
+        config.parse(
+            [name], [*params, "tfds_upstream.train_split='train[:40]'"]
+        )
         result = pretraining.train_baseline(tmp_path)
         assert 0 <= result["top1"] <= 1
         return

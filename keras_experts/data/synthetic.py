@@ -81,9 +81,7 @@ def synthetic_upstream(
             image_size,
             np.random.default_rng((seed, split)),
         )
-        sets.append(
-            from_arrays(images, labels, list(CLASSES)).with_nodes(rows)
-        )
+        sets.append(from_arrays(images, labels, list(CLASSES)).with_nodes(rows))
     return Upstream(hierarchy, nodes, list(CLASSES), *sets)
 
 

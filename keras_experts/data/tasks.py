@@ -84,8 +84,7 @@ def load_task(
     path = Path(task)
     if num_examples is not None and num_examples < 2:
         raise ValueError(
-            "`num_examples` must be at least 2. "
-            f"Received: {num_examples}."
+            f"`num_examples` must be at least 2. Received: {num_examples}."
         )
     if path.is_dir():
         loaded = _from_folder(path)

@@ -69,9 +69,7 @@ class Upstream:
                 "An expert's slice must have at least one image. "
                 f"Received: none at or under {synset}."
             )
-        return dataclasses.replace(
-            images, dataset=dataset, num_examples=number
-        )
+        return dataclasses.replace(images, dataset=dataset, num_examples=number)
 
 
 @gin.register

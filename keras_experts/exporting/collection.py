@@ -117,9 +117,7 @@ def _export(source: Source, output: Path, publisher: str, name: str) -> dict:
         # The card first: a module that is there has its card.
         card = _card(metadata)
         files.write_text(directory.with_suffix(".md"), card)
-        saved_models.write_keras_module(
-            directory, model, "features", metadata
-        )
+        saved_models.write_keras_module(directory, model, "features", metadata)
     return {
         "handle": handle,
         "path": handle,

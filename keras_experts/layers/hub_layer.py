@@ -1,5 +1,7 @@
 """Any reusable SavedModel as a layer of a Keras 3 model."""
 
+import inspect
+
 import keras
 
 from keras_experts.saved_models import load_module
@@ -25,7 +27,7 @@ class HubLayer(keras.layers.Layer):
         inputs: what the module takes; images are float tensors
             `(batch, height, width, 3)`, values in [0, 1].
         training: bool. Passed to the module only where the layer is
-            trainable, as hub.KerasLayer does.
+            trainable and the module takes it, as hub.KerasLayer does.
 
     Returns:
         What the module gives, such as features `(batch, channels)`.
@@ -52,6 +54,8 @@ class HubLayer(keras.layers.Layer):
         self.arguments = dict(arguments or {})
         self.output_key = output_key
         self._module = load_module(self.handle)
+        signature = inspect.signature(self._module.__call__)
+        self._has_training = "training" in signature.parameters
         trainable_ids = {
             id(variable)
             for variable in getattr(self._module, "trainable_variables", ())
@@ -74,7 +78,7 @@ class HubLayer(keras.layers.Layer):
 
     def call(self, inputs, training=None):
         arguments = dict(self.arguments)
-        if self.trainable:
+        if self.trainable and self._has_training:
             arguments["training"] = bool(training)
         outputs = self._module(inputs, **arguments)
         for penalty in self._penalties():

@@ -14,8 +14,7 @@ def bottleneck_channels(channels: int, bottleneck_ratio: float) -> int:
     """
     if not bottleneck_ratio > 0:
         raise ValueError(
-            "`bottleneck_ratio` must be above 0. "
-            f"Received: {bottleneck_ratio}."
+            f"`bottleneck_ratio` must be above 0. Received: {bottleneck_ratio}."
         )
     return max(1, round(channels * bottleneck_ratio))
 

@@ -103,7 +103,9 @@ def assign(
     if any(problems.values()):
         raise ValueError(
             f"Names and shapes must match those of {source}. Received: "
-            + "; ".join(_listed(kind, names) for kind, names in problems.items())
+            + "; ".join(
+                _listed(kind, names) for kind, names in problems.items()
+            )
             + "."
         )
     for name, variable in variables.items():

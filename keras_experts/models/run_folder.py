@@ -1,11 +1,11 @@
 """The folder of a training run: what the stages leave for one another.
 
-    experts.json                     the domains
-    baseline/model.keras             classifier, with its head
-    experts/full/NAME/model.keras    the same, fine-tuned on a slice
-    experts/adapter/NAME/adapters.npz
-    .../metadata.json                figures; marks the result as finished
-    .../operative_config.gin         what it was made with
+experts.json                     the domains
+baseline/model.keras             classifier, with its head
+experts/full/NAME/model.keras    the same, fine-tuned on a slice
+experts/adapter/NAME/adapters.npz
+.../metadata.json                figures; marks the result as finished
+.../operative_config.gin         what it was made with
 """
 
 from pathlib import Path

@@ -127,7 +127,9 @@ def select(
             f"{skipped[0]['reason']}"
         )
     baselines = [c.handle for c in candidates if c.is_baseline]
-    ranking.sort(key=lambda entry: (-entry.score, entry.module not in baselines))
+    ranking.sort(
+        key=lambda entry: (-entry.score, entry.module not in baselines)
+    )
     return Selection(
         task.name,
         images.num_examples,

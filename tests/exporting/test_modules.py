@@ -70,7 +70,10 @@ def test_serving_signature_names_its_output(exported, images):
 def test_files_are_hardly_more_than_the_weights(exported):
     path, source = exported
     weights = 4 * source.count_params()
-    size = lambda p: sum(f.stat().st_size for f in p.rglob("*") if f.is_file())
+
+    def size(p):
+        return sum(f.stat().st_size for f in p.rglob("*") if f.is_file())
+
     folder = saved_models.resolve(path)
     # The index of a network this small is more than 1 % of its weights.
     assert size(folder / "variables") <= 1.01 * weights + 8192

@@ -37,9 +37,7 @@ def model(weights_file):
 
 
 @pytest.mark.parametrize("size", [224, 225, 97])
-def test_features_equal_the_stored_ones_of_transformers(
-    model, reference, size
-):
+def test_features_equal_the_stored_ones_of_transformers(model, reference, size):
     with np.load(reference.REFERENCE) as stored:
         expected = stored[str(size)]
     features = model(reference.make_image(size))["pre_logits"]

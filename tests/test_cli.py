@@ -1,0 +1,302 @@
+"""The commands: what they print, what they leave, and how they fail."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_experts import cli
+
+SPEC = tf.TensorSpec((None, None, None, 3), tf.float32)
+
+
+def keras_experts(capfd, *arguments):
+    """Runs a command; gives its code, stdout and stderr without bars."""
+    try:
+        code = cli.main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    out, err = capfd.readouterr()
+    lines = [line for line in err.splitlines() if "━" not in line]
+    return code, out, [line for line in lines if line.strip()]
+
+
+def assert_one_line(result, code, *parts):
+    """Checks a failure: its code, and one line that says why."""
+    assert result[0] == code, result
+    (line,) = result[2]
+    for part in parts:
+        assert str(part) in line
+    assert "Traceback" not in line
+
+
+@pytest.fixture
+def hierarchy(tmp_path):
+    (tmp_path / "h.is_a.txt").write_text("animal dog\nanimal cat\n")
+    (tmp_path / "counts.csv").write_text("synset,images\ndog,3\ncat,2\n")
+    return tmp_path
+
+
+def test_choose_experts_writes_its_file(capfd, hierarchy):
+    output = hierarchy / "experts.json"
+    code, out, err = keras_experts(
+        capfd,
+        *("choose_experts", "--hierarchy", hierarchy / "h.is_a.txt"),
+        *("--counts", hierarchy / "counts.csv", "--num_experts", 2),
+        *("--output", output),
+    )
+    assert (code, err) == (0, [])
+    assert "animal" in out
+    experts = json.loads(output.read_text())["experts"]
+    assert [e["name"] for e in experts] == ["animal", "dog"]
+
+
+def test_choose_experts_prints_json(capfd, hierarchy):
+    code, out, _ = keras_experts(
+        capfd,
+        *("choose_experts", "--hierarchy", hierarchy / "h.is_a.txt"),
+        *("--counts", hierarchy / "counts.csv", "--min_images", 3),
+        *("--output", "-"),
+    )
+    assert code == 0
+    assert len(json.loads(out)["experts"]) == 2
+
+
+def test_data_set_is_counted(capfd, data_dir):
+    code, out, _ = keras_experts(
+        capfd,
+        *("choose_experts", "--dataset", "cifar100_wordnet"),
+        *("--hierarchy", f"{data_dir}/hierarchies/cifar100_wordnet.is_a.txt"),
+        *("--data_dir", data_dir, "--label_key", "synset"),
+        *("--num_experts", 12, "--distinct", "--max_fraction", 0.5),
+        *("--output", "-"),
+    )
+    assert code == 0
+    experts = json.loads(out)["experts"]
+    assert experts[0]["name"] == "animal"
+    assert all(e["num_images"] <= 15_000 for e in experts)
+
+
+def test_select_prints_a_table_and_writes_json(
+    capfd, collection, image_folder, tmp_path
+):
+    command = ("select", "--modules", collection, "--task", image_folder)
+    output = tmp_path / "selection.json"
+    code, out, err = keras_experts(capfd, *command, "--json", output)
+    assert (code, err) == (0, [])
+    best = json.loads(output.read_text())["best"]
+    assert out.splitlines()[-1] == f"best {best}"
+    code, out, _ = keras_experts(capfd, *command, "--json", "-")
+    assert json.loads(out)["best"] == best
+
+
+def test_finetune_and_predict(capfd, baseline_module, image_folder, tmp_path):
+    command = ("finetune", "--module", baseline_module, "--task", image_folder)
+    command += ("--output", tmp_path / "out", "--num_images", 32)
+    code, out, err = keras_experts(capfd, *command, "--batch_size", 16)
+    assert (code, err) == (0, [])
+    assert out.startswith("accuracy ")
+    # A result is never written over.
+    result = keras_experts(capfd, *command)
+    assert_one_line(result, 1, "new or empty", tmp_path / "out")
+    command = ("predict", "--model", tmp_path / "out", image_folder)
+    code, out, err = keras_experts(capfd, *command, "--json", "-")
+    assert (code, err) == (0, [])
+    assert len(json.loads(out)) == 30
+
+
+def test_stages_do_nothing_again(capfd, run_dir, tmp_path):
+    command = ("--gin_file", "stages/demo_baseline.gin", "--workdir", run_dir)
+    code, out, err = keras_experts(capfd, "train_baseline", *command)
+    assert code == 0
+    assert "is there already" in err[0]
+    command = ("--gin_file", "stages/demo_experts.gin", "--workdir", run_dir)
+    code, out, err = keras_experts(capfd, "train_experts", *command)
+    assert (code, err) == (0, [])
+    assert "form" in out
+
+
+def test_export_again_keeps_what_is_there(capfd, run_dir, tmp_path):
+    command = ("export", "--workdir", run_dir, "--output", tmp_path / "c")
+    command += ("--publisher", "acme")
+    code, out, err = keras_experts(capfd, *command)
+    assert (code, err) == (0, [])
+    assert "acme/experts/baseline/1" in out
+    path = tmp_path / "c/acme/experts/form/1/saved_model.pb"
+    before = path.stat().st_mtime_ns
+    assert keras_experts(capfd, *command)[0] == 0
+    assert path.stat().st_mtime_ns == before
+    rows = json.loads((tmp_path / "c/collection.json").read_text())["modules"]
+    assert len(rows) == 3
+    card = (tmp_path / "c/acme/experts/form/1.md").read_text()
+    assert card.startswith("# Module acme/experts/form/1\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["slect"],
+        ["select"],
+        ["select", "--task", "t", "--modulez", "m"],
+        ["select", "--task", "t", "--module", "m"],  # no abbreviations
+        ["select", "--task", "t", "--modules", "m", "--strategy", "best"],
+        ["finetune", "--module", "m", "--task", "t", "--output", "o"]
+        + ["--num_images", "many"],
+        ["choose_experts", "--hierarchy", "h", "--output", "o"]
+        + ["--counts", "c"],
+        ["choose_experts", "--hierarchy", "h", "--output", "o"]
+        + ["--num_experts", "1", "--counts", "c", "--dataset", "d"],
+    ],
+)
+def test_misuse_is_one_line_and_exit_2(capfd, arguments):
+    result = keras_experts(capfd, *arguments)
+    assert_one_line(result, 2)
+
+
+@pytest.fixture
+def failing(tmp_path, image_folder, baseline_module, run_dir):
+    """Bad input by name: a command and what its one line must hold."""
+    from PIL import Image
+
+    corrupt = tmp_path / "corrupt"
+    for name in ("a", "b"):
+        (corrupt / name).mkdir(parents=True)
+        for number in range(10):
+            image = Image.new("RGB", (8, 8), (number, 0, 0))
+            image.save(corrupt / name / f"{number}.jpg")
+    damaged = corrupt / "b" / "3.jpg"
+    damaged.write_bytes(damaged.read_bytes()[:300])
+    empty = tmp_path / "empty"
+    (empty / "a").mkdir(parents=True)
+    (tmp_path / "none").mkdir()
+    one = tmp_path / "one"
+    (one / "a").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(one / "a" / "1.png")
+    (tmp_path / "pickled.npz").write_bytes(b"no arrays")
+    damaged_module = tmp_path / "damaged"
+    damaged_module.mkdir()
+    (damaged_module / "saved_model.pb").write_bytes(b"no graph")
+    root = tf.train.Checkpoint()
+    root.scale = tf.Variable(np.float32("nan"))
+    root.variables = root.trainable_variables = [root.scale]
+    root.__call__ = tf.function(
+        lambda x: tf.reduce_mean(x, axis=(1, 2)) * root.scale,
+        input_signature=[SPEC],
+    )
+    tf.saved_model.save(root, str(tmp_path / "nan"))
+    root.__call__ = tf.function(
+        lambda x: x * root.scale,
+        input_signature=[tf.TensorSpec((None, 7), tf.float32)],
+    )
+    tf.saved_model.save(root, str(tmp_path / "other"))
+
+    def select(task, module=baseline_module):
+        return ["select", "--task", task, "--modules", module]
+
+    def finetune(module, task=image_folder):
+        command = ["finetune", "--module", module, "--task", task]
+        return [*command, "--output", tmp_path / "output"]
+
+    def train(stage, *more):
+        file = f"stages/demo_{stage.removeprefix('train_')}.gin"
+        return [stage, "--gin_file", file, "--workdir", run_dir, *more]
+
+    domains = ["--counts", tmp_path / "counts.csv", "--num_experts", 1]
+    domains += ["--output", tmp_path / "experts.json"]
+    missing = tmp_path / "missing"
+    return {
+        "missing task": (select(missing), missing),
+        "unknown data set": (select("no_such_set"), "no_such_set"),
+        "empty folder": (select(tmp_path / "none"), "one sub-folder a class"),
+        "empty class": (select(empty), empty / "a"),
+        "one image": (select(one), "at least two classes"),
+        "corrupt image": (select(corrupt), damaged),
+        "no arrays": (select(tmp_path / "pickled.npz"), "must be an .npz"),
+        "missing module": (select(image_folder, missing), missing),
+        "damaged module": (
+            finetune(damaged_module),
+            "a SavedModel that TensorFlow loads",
+        ),
+        "module of another input": (
+            finetune(tmp_path / "other"),
+            "must take float images",
+        ),
+        "module with NaN": (finetune(tmp_path / "nan"), "must stay finite"),
+        "module that is missing": (finetune(missing), missing),
+        "misspelt gin name": (
+            train("train_baseline", "--gin_param", "train_basline.seed=1"),
+            "train_basline",
+        ),
+        "missing gin file": (
+            ["train_baseline", "--gin_file", "no.gin", "--workdir", missing],
+            "no.gin",
+        ),
+        "unknown expert": (
+            train("train_experts", "--experts", "form,unicorn"),
+            "unicorn",
+        ),
+        "no baseline": (
+            ["export", "--workdir", missing, "--output", tmp_path / "c"]
+            + ["--publisher", "acme"],
+            "trained baseline",
+        ),
+        "wrong publisher": (
+            ["export", "--workdir", run_dir, "--output", tmp_path / "c"]
+            + ["--publisher", "Acme!"],
+            "Acme!",
+        ),
+        "missing hierarchy": (
+            ["choose_experts", "--hierarchy", missing, *domains],
+            missing,
+        ),
+        "missing model": (
+            ["predict", "--model", missing, image_folder],
+            missing,
+        ),
+        "no classifier": (
+            ["predict", "--model", baseline_module, image_folder],
+            "names no classes",
+        ),
+    }
+
+
+CASES = [
+    *("missing task", "unknown data set", "empty folder", "empty class"),
+    *("one image", "corrupt image", "no arrays", "missing module"),
+    *("damaged module", "module of another input", "module with NaN"),
+    *("module that is missing", "misspelt gin name", "missing gin file"),
+    *("unknown expert", "no baseline", "wrong publisher"),
+    *("missing hierarchy", "missing model", "no classifier"),
+]
+
+
+def test_every_failure_is_tested(failing):
+    assert set(CASES) == set(failing)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_failure_is_one_line_and_leaves_nothing(capfd, failing, case, tmp_path):
+    arguments, part = failing[case]
+    before = sorted(tmp_path.rglob("*"))
+    result = keras_experts(capfd, *arguments)
+    assert_one_line(result, 1, part, "Received: ")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_debug_shows_the_traceback(capfd, tmp_path):
+    command = ("export", "--workdir", tmp_path, "--output", tmp_path)
+    result = keras_experts(capfd, *command, "--publisher", "acme", "--debug")
+    assert result[0] == 1
+    assert result[2][0].startswith("Traceback")
+
+
+def test_tensorflow_s_start_up_is_silent(tmp_path):
+    command = [sys.executable, "-m", "keras_experts.cli", "predict"]
+    command += ["--model", str(tmp_path), str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert result.stdout == ""

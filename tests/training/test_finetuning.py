@@ -1,0 +1,122 @@
+import json
+
+import pytest
+import tensorflow as tf
+
+import keras_experts
+from keras_experts import saved_models
+from keras_experts.data import synthetic
+from keras_experts.evaluation.prediction import predict
+
+
+@pytest.fixture(scope="module")
+def finetuned(baseline_module, image_folder, tmp_path_factory):
+    output = tmp_path_factory.mktemp("out") / "finetuned"
+    metrics = keras_experts.finetune(
+        baseline_module,
+        image_folder,
+        output,
+        num_images=640,
+        batch_size=16,
+        base_learning_rate=1.0,
+    )
+    return output, metrics
+
+
+def test_transfer_learns_what_can_be_learnt(finetuned):
+    # Each class has its own colour.
+    assert finetuned[1]["train_accuracy"] == 1.0
+
+
+def test_result_is_all_there(finetuned, baseline_module):
+    output, metrics = finetuned
+    assert json.loads((output / "metrics.json").read_text()) == metrics
+    assert metrics["module"] == baseline_module
+    assert metrics["num_images"] == 640
+    assert (output / "operative_config.gin").exists()
+    metadata = saved_models.read_metadata(str(output / "module"))
+    assert metadata["class_names"] == ["cat", "dog", "fish"]
+
+
+def test_whole_network_moved(finetuned, baseline_module):
+    tuned = tf.saved_model.load(str(finetuned[0] / "module"))
+    tuned = {variable.name: variable.numpy() for variable in tuned.variables}
+    for variable in tf.saved_model.load(baseline_module).variables:
+        moved = tuned.pop(variable.name) != variable.numpy()
+        assert moved.any(), variable.name
+    assert set(tuned) == {"head/kernel:0", "head/bias:0"}
+
+
+def test_predictions_are_the_classifier_s(finetuned, image_folder):
+    output, metrics = finetuned
+    rows = predict(output, [image_folder])
+    assert len(rows) == 30
+    hits = sum(row["class"] in row["file"] for row in rows)
+    accuracy = (
+        metrics["num_train"] * metrics["train_accuracy"]
+        + metrics["num_test"] * metrics["accuracy"]
+    )
+    assert hits == round(accuracy)
+    for row in rows:
+        assert sum(row["probabilities"].values()) == pytest.approx(1)
+        assert row["probability"] == max(row["probabilities"].values())
+
+
+def test_same_seed_gives_the_same_result(baseline_module, tmp_path):
+    task = synthetic.position_task(32, 16, 24)
+    metrics = [
+        keras_experts.finetune(
+            baseline_module,
+            task,
+            tmp_path / str(run),
+            num_images=64,
+            batch_size=16,
+        )
+        for run in range(2)
+    ]
+    for key in ("final_loss", "accuracy", "train_accuracy"):
+        assert metrics[0][key] == metrics[1][key]
+
+
+def test_length_is_the_rule_s_by_default(baseline_module, monkeypatch):
+    seen = {}
+
+    def stop(num_train, num_steps, batch_size, rate):
+        seen.update(num_steps=num_steps, batch_size=batch_size, rate=rate)
+        raise KeyboardInterrupt
+
+    name = "keras_experts.training.schedules.bit_schedule"
+    monkeypatch.setattr(name, stop)
+    with pytest.raises(KeyboardInterrupt):
+        keras_experts.finetune(
+            baseline_module, synthetic.digits_task(100), "never-made"
+        )
+    assert seen == {"num_steps": 500, "batch_size": 512, "rate": 0.003}
+
+
+def test_nothing_is_left_of_a_failed_run(baseline_module, tmp_path):
+    with pytest.raises(FloatingPointError):
+        keras_experts.finetune(
+            baseline_module,
+            synthetic.digits_task(100),
+            tmp_path / "out",
+            num_images=640,
+            batch_size=16,
+            base_learning_rate=1e38,
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_module_without_variables_is_refused(tmp_path):
+    root = tf.train.Checkpoint()
+    spec = tf.TensorSpec((None, None, None, 3), tf.float32)
+    root.__call__ = tf.function(
+        lambda x: tf.reduce_mean(x, axis=(1, 2)), input_signature=[spec]
+    )
+    tf.saved_model.save(root, str(tmp_path / "module"))
+    with pytest.raises(ValueError, match="must have trainable variables"):
+        keras_experts.finetune(
+            str(tmp_path / "module"),
+            synthetic.digits_task(100),
+            tmp_path / "out",
+        )

@@ -1,12 +1,13 @@
 """gin: where files are found, strict parsing, and what was used.
 
-Stage functions are `@gin.configurable`; parts are `@gin.register`. A name is
-known once the module that defines it is imported, so the commands import the
-stages before they parse.
+Stage functions are `@configurable`, parts are `@register`. A name is known once
+the module that defines it is imported, so the commands import the stages before
+they parse.
 """
 
 import importlib.util  # noqa: F401 - gin 0.5.0 uses it and imports it not
 import logging
+from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,21 @@ import gin
 from keras_experts import files
 
 PACKAGE = Path(__file__).parent
+
+
+def configurable(function: Callable) -> Callable:
+    """Lets gin files bind the arguments of a stage, here and at its callers.
+
+    gin's own decorator fails in a module that is imported after a parse.
+    """
+    with gin.unlock_config():
+        return gin.configurable(function)
+
+
+def register(function: Callable) -> Callable:
+    """Makes a part known to gin files; its Python callers see no bindings."""
+    with gin.unlock_config():
+        return gin.register(function)
 
 
 def find_shared(checkout: str, packaged: str) -> Path:

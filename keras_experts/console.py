@@ -51,11 +51,14 @@ class Bar:
 def progress(title: str, total: int, done: int = 0) -> Iterator[Bar]:
     """Shows a progress bar on stderr while the block runs.
 
+    Where stderr is a file, what takes long says a line now and then.
+
     Args:
         title: str. What is being done.
         total: int. Things to do.
         done: int. Things done before, not counted in the rate.
     """
+    console = Console(stderr=True)
     display = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -64,7 +67,8 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Bar]:
         TextColumn("left"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
+        console=console,
+        disable=not console.is_terminal,
     )
     with display:
         yield Bar(display, title, total, done)

@@ -98,3 +98,17 @@ def test_misspelt_name_is_refused(param):
 def test_missing_file_is_named():
     with pytest.raises(ValueError, match="Received: nothing.gin"):
         config.parse(["nothing.gin"])
+
+
+def test_stage_can_be_imported_after_a_parse():
+    # gin's own decorators raise once a configuration is locked.
+    config.parse(["stages/demo_baseline.gin"])
+
+    def late(seed=0):
+        return seed
+
+    def later():
+        return 4
+
+    assert config.configurable(late)(seed=3) == 3
+    assert config.register(later)() == 4

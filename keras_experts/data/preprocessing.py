@@ -1,7 +1,8 @@
 """From encoded images to float images of one size."""
 
-import gin
 import tensorflow as tf
+
+from keras_experts import config
 
 
 def decode(image: tf.Tensor) -> tf.Tensor:
@@ -28,7 +29,7 @@ def resize(image: tf.Tensor, image_size: int) -> tf.Tensor:
     return tf.ensure_shape(image, (image_size, image_size, 3)) / 255.0
 
 
-@gin.register
+@config.register
 def flip_and_shift(
     image: tf.Tensor,
     seed: tf.Tensor,
@@ -53,7 +54,7 @@ def flip_and_shift(
     return _flip_and_crop(image, seed, image_size, flip, max_shift)
 
 
-@gin.register
+@config.register
 def resize_and_crop(
     image: tf.Tensor,
     seed: tf.Tensor,

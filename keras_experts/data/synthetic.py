@@ -8,11 +8,11 @@ follows from a seed.
 from collections.abc import Callable
 from collections.abc import Iterable
 
-import gin
 import numpy as np
 from PIL import Image
 from PIL import ImageDraw
 
+from keras_experts import config
 from keras_experts.data import glyphs
 from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.tasks import Task
@@ -57,7 +57,7 @@ def make_hierarchy() -> Hierarchy:
     return Hierarchy(parents, names, "synthetic")
 
 
-@gin.register
+@config.register
 def synthetic_upstream(
     num_train: int, num_test: int, image_size: int, seed: int = 0
 ) -> Upstream:

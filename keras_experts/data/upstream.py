@@ -4,10 +4,10 @@ import csv
 import dataclasses
 from pathlib import Path
 
-import gin
 import numpy as np
 import tensorflow as tf
 
+from keras_experts import config
 from keras_experts.data import tfds_reader
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.domains import open_text
@@ -72,7 +72,7 @@ class Upstream:
         return dataclasses.replace(images, dataset=dataset, num_examples=number)
 
 
-@gin.register
+@config.register
 def tfds_upstream(
     name: str,
     hierarchy: str,

@@ -1,9 +1,9 @@
 """The backbone: ResNet-v2 with group norm and weight standardisation."""
 
-import gin
 import keras
 from keras import layers
 
+from keras_experts import config
 from keras_experts.layers.adapter_bank import AdapterBank
 from keras_experts.layers.group_norm import group_norm
 from keras_experts.layers.group_norm import num_groups
@@ -117,7 +117,7 @@ class BitResNet(keras.Model):
         return cls(**config)
 
 
-@gin.register
+@config.register
 def bit_resnet(preset: str = "r50x1", **overrides) -> BitResNet:
     """Builds a network by name.
 

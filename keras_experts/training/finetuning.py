@@ -4,7 +4,6 @@ import functools
 import time
 from pathlib import Path
 
-import gin
 import keras
 import numpy as np
 
@@ -28,7 +27,7 @@ MAX_EVALUATION_BATCH = 250
 MODULE_FOLDER = "module"
 
 
-@gin.configurable
+@config.configurable
 def finetune(
     module: str,
     task: str | Path | Task,

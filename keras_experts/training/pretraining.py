@@ -30,7 +30,7 @@ KINDS = ("adapter", "full")
 EVALUATION_BATCH = 250
 
 
-@gin.configurable
+@config.configurable
 def train_baseline(
     workdir: str | Path,
     upstream: Callable[[], Upstream] = gin.REQUIRED,
@@ -130,7 +130,7 @@ def train_baseline(
     return metadata
 
 
-@gin.configurable
+@config.configurable
 def train_experts(
     workdir: str | Path,
     kind: str = gin.REQUIRED,

@@ -4,8 +4,9 @@ Every function is pure NumPy: a schedule is the array of the rates of all
 steps, float32 `(num_steps,)`, which the trainer reads at each step.
 """
 
-import gin
 import numpy as np
+
+from keras_experts import config
 
 # BiT-HyperRule (Kolesnikov et al., 2020, section 3.3; code: bit_hyperrule.py).
 BASE_LEARNING_RATE = 0.003
@@ -81,7 +82,7 @@ def bit_schedule(
     return (rate * factors).astype(np.float32)
 
 
-@gin.register
+@config.register
 def cosine_schedule(
     num_steps: int, learning_rate: float, warmup_steps: int = 0
 ) -> np.ndarray:
@@ -110,7 +111,7 @@ def cosine_schedule(
     return (learning_rate * cosine).astype(np.float32)
 
 
-@gin.register
+@config.register
 def constant_schedule(num_steps: int, learning_rate: float) -> np.ndarray:
     """Gives the same rate at each step, float32 `(num_steps,)`."""
     _check_positive("num_steps", num_steps)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 
 from keras_experts import commands
+from keras_experts.checks import first_line
 
 FAILED, MISUSED = 1, 2
 # Errors whose text says all; of others the type is told too.
@@ -46,9 +47,9 @@ def _report(error: Exception, debug: bool, code: int) -> int:
     if debug:
         traceback.print_exc()
     else:
-        # gin adds lines on who called whom; the first paragraph is ours.
+        # gin adds lines on who called whom; what is before them is ours.
         text = str(error).partition("\n  In call to configurable")[0]
-        line = " ".join(text.split()) or "no reason was given"
+        line = first_line(text) if text else "no reason was given"
         if not isinstance(error, EXPECTED):
             line = f"{type(error).__name__}: {line}"
         print(f"keras-experts: {line}", file=sys.stderr)
@@ -115,8 +116,9 @@ def _add_choose_experts(parsers) -> None:
 def _add_stage(parsers, name: str, run: Callable, text: str) -> Parser:
     command = _command(parsers, name, run, text)
     add = command.add_argument
-    add("--gin_file", nargs="+", required=True, help="own, or of the package")
-    add("--gin_param", nargs="+", default=[], help="bindings, a.b=1")
+    several = {"nargs": "+", "action": "extend"}
+    add("--gin_file", **several, required=True, help="own, or of the package")
+    add("--gin_param", **several, default=[], help="bindings, a.b=1")
     add("--workdir", required=True, help="folder of the run")
     return command
 
@@ -138,7 +140,10 @@ def _add_train_experts(parsers) -> None:
         "Train the experts; resumes when run again.",
     )
     command.add_argument(
-        "--experts", help="names to train, with commas [all of experts.json]"
+        "--experts",
+        nargs="+",
+        action="extend",
+        help="names, with commas or spaces [all of experts.json]",
     )
 
 
@@ -173,6 +178,7 @@ def _add_select(parsers) -> None:
     command.add_argument(
         "--modules",
         nargs="+",
+        action="extend",
         required=True,
         help="collections, module folders, URLs, pool files",
     )

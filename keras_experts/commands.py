@@ -81,7 +81,7 @@ def train_experts(options) -> None:
     _parse_gin(options)
     given = {}
     if options.experts is not None:
-        given["names"] = options.experts.split(",")
+        given["names"] = ",".join(options.experts).split(",")
     results = pretraining.train_experts(options.workdir, **given)
     print_table(
         "Top-1 on the test images of each slice",

@@ -43,10 +43,10 @@ def find_shared(checkout: str, packaged: str) -> Path:
     Raises:
         FileNotFoundError: if it is in neither.
     """
-    folders = (PACKAGE.parent / checkout, PACKAGE / packaged)
-    for folder, marker in zip(folders, ("setup.py", ""), strict=True):
-        # A stranger's folder called gin beside site-packages is not ours.
-        if folder.is_dir() and (PACKAGE.parent / marker).exists():
+    # The packaged one first: beside an installed package lie strangers'.
+    folders = (PACKAGE / packaged, PACKAGE.parent / checkout)
+    for folder in folders:
+        if folder.is_dir():
             return folder
     raise FileNotFoundError(
         "The package's own files must be installed with it. Received: none "
@@ -65,6 +65,11 @@ def parse(gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> None:
     Files are looked up from the working folder, then among those that come
     with the package.
 
+    Args:
+        gin_files: paths.
+        gin_params: bindings, such as "train_baseline.seed=1", and values of
+            the names in capitals that the files define, such as "SEED=1".
+
     Raises:
         ValueError: if a file is missing, or a name or a value is wrong.
     """
@@ -74,8 +79,12 @@ def parse(gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> None:
     gin.add_config_file_search_path(str(gin_folder()))
     try:
         gin.parse_config_files_and_bindings(
-            list(gin_files), list(gin_params), finalize_config=True
+            list(gin_files), None, finalize_config=False
         )
+        for param in gin_params:
+            _check_macro(param)
+        gin.parse_config(list(gin_params))
+        gin.finalize()
     except OSError as error:
         raise ValueError(
             "A gin file must exist in the working folder or among "
@@ -92,7 +101,24 @@ def parse(gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> None:
         logging.disable(logging.NOTSET)
 
 
+def _check_macro(param: str) -> None:
+    """Raises if a binding gives a value to a name that no file defines.
+
+    gin would take it for a new name, and nothing would use it.
+    """
+    name = param.partition("=")[0].strip()
+    if not name.isidentifier():
+        return
+    try:
+        gin.query_parameter(f"%{name}")
+    except ValueError:
+        raise ValueError(f"{name!r}, which the files do not define.") from None
+
+
 def write_operative_config(directory: Path) -> None:
-    """Writes the values that were used beside a stage's result."""
+    """Writes the gin values that were used beside a stage's result.
+
+    Arguments that Python callers pass are not gin's, and not in it.
+    """
     text = gin.operative_config_str()
     files.write_text(directory / "operative_config.gin", text)

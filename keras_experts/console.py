@@ -16,6 +16,7 @@ from rich.table import Table
 
 # Seconds between two lines where stderr is a file and no terminal.
 SECONDS_A_LINE = 30
+WIDTH_IN_FILES = 1000
 
 
 class Bar:
@@ -60,13 +61,13 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Bar]:
     """
     console = Console(stderr=True)
     display = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
         console=console,
         disable=not console.is_terminal,
     )
@@ -80,10 +81,14 @@ def print_table(
     """Prints a table to stdout; columns after the first to the right."""
     table = Table(title=title, title_justify="left")
     for place, column in enumerate(columns):
-        table.add_column(column, justify="right" if place else "left")
+        side = "right" if place else "left"
+        table.add_column(column, justify=side, overflow="fold")
     for row in rows:
         table.add_row(*(str(value) for value in row))
-    Console().print(table)
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_IN_FILES  # nothing is cut for want of room
+    console.print(table)
 
 
 def say(line: str) -> None:

@@ -3,8 +3,15 @@
 import csv
 import dataclasses
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
+
+from keras_experts.files import open_text
+
+# A name becomes a folder and a part of a handle.
+NAME_PATTERN = re.compile(r"[\w-][\w.-]*")
+RESERVED_NAME = "baseline"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,20 +86,13 @@ def read_experts(path: str | Path) -> list[ExpertDomain]:
                 "experts.json must have a list `experts` of index, name, "
                 f"synset and num_images. Received: {path} ({error})."
             ) from error
+    for expert in experts:
+        name = str(expert.name)
+        if not NAME_PATTERN.fullmatch(name) or name == RESERVED_NAME:
+            raise ValueError(
+                f"An expert's name must match {NAME_PATTERN.pattern} and not "
+                f"be {RESERVED_NAME!r}. Received: {name!r} in {path}."
+            )
     if len({expert.name for expert in experts}) < len(experts):
         raise ValueError(f"Experts must have unique names. Received: {path}.")
     return experts
-
-
-def open_text(path: str | Path):
-    """Opens a text file to read.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-    """
-    try:
-        return open(path, encoding="utf-8", newline="")
-    except OSError as error:
-        raise FileNotFoundError(
-            f"A file to read must exist. Received: {path} ({error.strerror})."
-        ) from error

@@ -17,11 +17,11 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     the block raises.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=path.parent))
+    folder = _temporary_folder(path)
     temporary = folder / path.name
     try:
         yield temporary
+        path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(temporary, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -32,21 +32,29 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     """Gives a temporary folder that becomes `path` at the end.
 
     Raises:
-        FileExistsError: if the folder exists and holds something.
+        FileExistsError: if the folder holds something, or is a file.
     """
     path = Path(path)
-    if path.is_dir() and any(path.iterdir()):
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise FileExistsError(
             f"The folder must be new or empty. Received: {path}."
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".tmp-", dir=path.parent))
+    temporary = _temporary_folder(path)
     try:
         yield temporary
         temporary.chmod(0o755)
+        path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _temporary_folder(path: Path) -> Path:
+    """Makes a folder on the same disk, above what is yet to be made."""
+    above = next(
+        folder for folder in path.absolute().parents if folder.exists()
+    )
+    return Path(tempfile.mkdtemp(prefix=".tmp-", dir=above))
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -58,6 +66,20 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, content: object) -> None:
     """Writes JSON whole or not at all."""
     write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def open_text(path: str | Path):
+    """Opens a text file to read.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    try:
+        return open(path, encoding="utf-8", newline="")
+    except OSError as error:
+        raise FileNotFoundError(
+            f"A file to read must exist. Received: {path} ({error.strerror})."
+        ) from error
 
 
 def read_json(path: str | Path) -> dict:

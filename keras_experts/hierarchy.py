@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_experts.checks import check_at_least
+from keras_experts.domains import RESERVED_NAME
 from keras_experts.domains import ExpertDomain
-from keras_experts.domains import open_text
+from keras_experts.files import open_text
 
 # Of a noun, in wndb(5): the classes it is a kind or an instance of.
 HYPERNYM_POINTERS = ("@", "@i")
@@ -186,6 +188,13 @@ class Hierarchy:
                 "Give exactly one of `num_experts` and `min_images`. "
                 f"Received: {num_experts} and {min_images}."
             )
+        if num_experts is not None:
+            check_at_least(num_experts=(num_experts, 1))
+        if max_fraction is not None and not 0 < max_fraction <= 1:
+            raise ValueError(
+                "`max_fraction` must be above 0 and at most 1. "
+                f"Received: {max_fraction}."
+            )
         rows = [
             (labels if isinstance(labels, tuple) else (labels,), number)
             for labels, number in counts.items()
@@ -200,6 +209,11 @@ class Hierarchy:
         order = sorted(totals, key=lambda node: (-totals[node], node))
         if num_experts is None:
             order = [node for node in order if totals[node] >= min_images]
+            if not order:
+                raise ValueError(
+                    "At least one node must have `min_images` images. "
+                    f"Received: {min_images}, more than any node has."
+                )
         elif num_experts > len(order):
             raise ValueError(
                 "The number of experts must not exceed the nodes to choose "
@@ -266,7 +280,7 @@ class Hierarchy:
     def _unused_name(self, node: str, taken: Mapping[str, str]) -> str:
         for lemma in (*self.lemmas.get(node, ()), node):
             name = _readable(lemma)
-            if name and name not in taken:
+            if name and name not in (*taken, RESERVED_NAME):
                 return name
         return node
 

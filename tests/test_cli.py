@@ -1,6 +1,7 @@
 """The commands: what they print, what they leave, and how they fail."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -114,8 +115,18 @@ def test_stages_do_nothing_again(capfd, run_dir, tmp_path):
     assert "is there already" in err[0]
     command = ("--gin_file", "stages/demo_experts.gin", "--workdir", run_dir)
     code, out, err = keras_experts(capfd, "train_experts", *command)
-    assert (code, err) == (0, [])
+    assert code == 0
+    assert "The expert is there already" in err[0]
     assert "form" in out
+
+
+def test_list_flags_add_up_when_repeated():
+    parser = cli.make_parser()
+    command = ["select", "--task", "t", "--modules", "a", "--modules", "b", "c"]
+    assert parser.parse_args(command).modules == ["a", "b", "c"]
+    command = ["train_baseline", "--workdir", "w", "--gin_file", "f"]
+    command += ["--gin_param", "A=1", "--gin_param", "B=2"]
+    assert parser.parse_args(command).gin_param == ["A=1", "B=2"]
 
 
 def test_export_again_keeps_what_is_there(capfd, run_dir, tmp_path):
@@ -168,6 +179,15 @@ def failing(tmp_path, image_folder, baseline_module, run_dir):
             image.save(corrupt / name / f"{number}.jpg")
     damaged = corrupt / "b" / "3.jpg"
     damaged.write_bytes(damaged.read_bytes()[:300])
+    # A wrong checksum, which Pillow forgives and TensorFlow does not.
+    checksum = tmp_path / "checksum"
+    shutil.copytree(image_folder, checksum)
+    damaged_png = checksum / "dog" / "4.png"
+    content = bytearray(damaged_png.read_bytes())
+    content[content.index(b"IDAT") + 20] ^= 1
+    damaged_png.write_bytes(content)
+    np.savez(tmp_path / "grid.npz", images=np.zeros(4), labels=np.eye(2))
+    (tmp_path / "file").write_text("mine")
     empty = tmp_path / "empty"
     (empty / "a").mkdir(parents=True)
     (tmp_path / "none").mkdir()
@@ -203,8 +223,19 @@ def failing(tmp_path, image_folder, baseline_module, run_dir):
         file = f"stages/demo_{stage.removeprefix('train_')}.gin"
         return [stage, "--gin_file", file, "--workdir", run_dir, *more]
 
-    domains = ["--counts", tmp_path / "counts.csv", "--num_experts", 1]
-    domains += ["--output", tmp_path / "experts.json"]
+    def train_anew(*more):
+        workdir = tmp_path / "new_run"
+        return [*train("train_baseline")[:-1], workdir, *more]
+
+    (tmp_path / "h.is_a.txt").write_text("animal dog\nanimal cat\n")
+    (tmp_path / "counts.csv").write_text("synset,images\ndog,3\ncat,2\n")
+
+    def domains(hierarchy, rule, value, *more):
+        command = ["choose_experts", "--hierarchy", hierarchy, rule, value]
+        command += ["--counts", tmp_path / "counts.csv", *more]
+        return [*command, "--output", tmp_path / "experts.json"]
+
+    is_a = tmp_path / "h.is_a.txt"
     missing = tmp_path / "missing"
     return {
         "missing task": (select(missing), missing),
@@ -213,6 +244,12 @@ def failing(tmp_path, image_folder, baseline_module, run_dir):
         "empty class": (select(empty), empty / "a"),
         "one image": (select(one), "at least two classes"),
         "corrupt image": (select(corrupt), damaged),
+        "wrong checksum": (select(checksum), damaged_png),
+        "labels in a grid": (select(tmp_path / "grid.npz"), "shape (n,)"),
+        "name no data set has": (
+            [*select("my-photos!"), "--data_dir", tmp_path],
+            "my-photos!",
+        ),
         "no arrays": (select(tmp_path / "pickled.npz"), "must be an .npz"),
         "missing module": (select(image_folder, missing), missing),
         "damaged module": (
@@ -228,6 +265,40 @@ def failing(tmp_path, image_folder, baseline_module, run_dir):
         "misspelt gin name": (
             train("train_baseline", "--gin_param", "train_basline.seed=1"),
             "train_basline",
+        ),
+        "misspelt gin value": (
+            train("train_baseline", "--gin_param", "NUM_STEPZ=1"),
+            "NUM_STEPZ",
+        ),
+        "number that is none": (
+            train_anew("--gin_param", "NUM_STEPS='many'"),
+            "whole number of at least 1",
+        ),
+        "momentum out of range": (
+            train_anew("--gin_param", "train_baseline.momentum=5"),
+            "[0, 1)",
+        ),
+        "no batch": (
+            [*finetune(baseline_module), "--batch_size", 0],
+            "`batch_size`",
+        ),
+        "no image size": (
+            [*finetune(baseline_module), "--image_size", 0],
+            "`image_size`",
+        ),
+        "negative shift": (
+            [*finetune(baseline_module), "--max_shift", -1],
+            "`max_shift`",
+        ),
+        "file in the way": (
+            [*finetune(baseline_module)[:-1], tmp_path / "file"],
+            "new or empty",
+        ),
+        "no expert": (domains(is_a, "--num_experts", 0), "at least 1"),
+        "no such node": (domains(is_a, "--min_images", 99), "99"),
+        "fraction above 1": (
+            domains(is_a, "--num_experts", 1, "--max_fraction", 7),
+            "`max_fraction`",
         ),
         "missing gin file": (
             ["train_baseline", "--gin_file", "no.gin", "--workdir", missing],
@@ -248,7 +319,7 @@ def failing(tmp_path, image_folder, baseline_module, run_dir):
             "Acme!",
         ),
         "missing hierarchy": (
-            ["choose_experts", "--hierarchy", missing, *domains],
+            domains(missing, "--num_experts", 1),
             missing,
         ),
         "missing model": (
@@ -269,6 +340,10 @@ CASES = [
     *("module that is missing", "misspelt gin name", "missing gin file"),
     *("unknown expert", "no baseline", "wrong publisher"),
     *("missing hierarchy", "missing model", "no classifier"),
+    *("wrong checksum", "labels in a grid", "name no data set has"),
+    *("misspelt gin value", "number that is none", "momentum out of range"),
+    *("no batch", "no image size", "negative shift", "file in the way"),
+    *("no expert", "no such node", "fraction above 1"),
 ]
 
 
@@ -279,10 +354,11 @@ def test_every_failure_is_tested(failing):
 @pytest.mark.parametrize("case", CASES)
 def test_failure_is_one_line_and_leaves_nothing(capfd, failing, case, tmp_path):
     arguments, part = failing[case]
-    before = sorted(tmp_path.rglob("*"))
+    folders = (tmp_path, failing["unknown expert"][0][4])  # and the run
+    before = [sorted(folder.rglob("*")) for folder in folders]
     result = keras_experts(capfd, *arguments)
     assert_one_line(result, 1, part, "Received: ")
-    assert sorted(tmp_path.rglob("*")) == before
+    assert [sorted(folder.rglob("*")) for folder in folders] == before
 
 
 def test_debug_shows_the_traceback(capfd, tmp_path):

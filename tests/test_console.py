@@ -35,6 +35,14 @@ def test_long_log_gets_a_line_with_rate_and_time_left(capfd, monkeypatch):
     assert line.endswith(" s left loss 0.5")
 
 
+def test_names_in_tables_are_as_they_are(capfd):
+    path = "/very/long" * 30 + "/x[old].png"
+    console.print_table("[1]", ("name", "n"), [("[/b]", "[cat]"), (path, 2)])
+    out, _ = capfd.readouterr()
+    for part in ("[1]", "[/b]", "[cat]", path):
+        assert part in out
+
+
 def test_table_goes_to_stdout(capfd):
     console.print_table("Title", ("name", "n"), [("a", 1), ("b", 22)])
     out, err = capfd.readouterr()

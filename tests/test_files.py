@@ -1,7 +1,6 @@
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -58,9 +57,16 @@ def test_file_that_is_no_json_is_named(tmp_path):
         files.read_json(tmp_path / "a")
 
 
-def test_help_takes_less_than_a_second():
-    command = [sys.executable, "-m", "keras_experts.cli", "--help"]
-    started = time.monotonic()
-    subprocess.run(command, check=True, capture_output=True)
-    # Loose, for a busy machine; TensorFlow alone would take several.
-    assert time.monotonic() - started < 1
+def test_file_in_the_way_of_a_folder_is_refused_at_once(tmp_path):
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(FileExistsError, match="must be new or empty"):
+        with files.whole_folder(tmp_path / "a"):
+            pytest.fail("the work began")
+
+
+def test_failure_leaves_no_folders_above(tmp_path):
+    for whole in (files.whole_file, files.whole_folder):
+        with pytest.raises(KeyError):
+            with whole(tmp_path / "new" / "deep" / "out"):
+                raise KeyError
+    assert list(tmp_path.iterdir()) == []

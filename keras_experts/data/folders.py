@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_experts.checks import first_line
 from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.preprocessing import decode
 
-# What TensorFlow decodes.
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
+# What TensorFlow decodes right; of BMP it ignores the palette.
+ENDINGS = (".gif", ".jpeg", ".jpg", ".png")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +86,15 @@ def read_image(path: Path) -> bytes:
 
     content = path.read_bytes()
     try:
+        # Each forgives damage that the other does not; Pillow is silent,
+        # TensorFlow is what decodes in the end.
         with Image.open(io.BytesIO(content)) as image:
             image.load()
+        decode(tf.constant(content))
     except Exception as error:
         raise ValueError(
             "An image file must be whole and readable. "
-            f"Received: {path} ({type(error).__name__}: {error})."
+            f"Received: {path} ({first_line(error)})."
         ) from error
     return content
 

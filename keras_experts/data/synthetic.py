@@ -82,7 +82,7 @@ def synthetic_upstream(
             np.random.default_rng((seed, split)),
         )
         sets.append(from_arrays(images, labels, list(CLASSES)).with_nodes(rows))
-    return Upstream(hierarchy, nodes, list(CLASSES), *sets)
+    return Upstream("synthetic", hierarchy, nodes, list(CLASSES), *sets)
 
 
 def count_task(

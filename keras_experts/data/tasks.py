@@ -35,8 +35,8 @@ class Task:
         """Name of each label."""
         return self.train.class_names
 
-    def check_for_neighbors(self, labels: np.ndarray) -> None:
-        """Raises unless leave-one-out can score the labels `(n,)`.
+    def check_classes(self, labels: np.ndarray) -> None:
+        """Raises unless the labels `(n,)` are fit to learn from.
 
         Raises:
             ValueError: if there is one class, or a class has one image.
@@ -102,7 +102,7 @@ def load_task(
     return dataclasses.replace(loaded, train=loaded.train.take(num_examples))
 
 
-def hash_order(contents: list[bytes]) -> tuple[list[int], list[int]]:
+def split_by_hash(contents: list[bytes]) -> tuple[list[int], list[int]]:
     """Splits contents into training and test by their hash.
 
     The same file goes to the same side whatever else there is, and
@@ -155,15 +155,15 @@ def _from_folder(path: Path) -> Task:
         # In the order of the hash: as they lie, classes come one by one.
         train.sort(key=lambda file: hashlib.sha256(file.content).digest())
         return Task(
-            path.name,
+            path.resolve().name,
             folders.to_images(train, names),
             folders.to_images(test, names),
         )
     names = folders.class_names(path)
     files = folders.read(path, names)
-    train, test = hash_order([file.content for file in files])
+    train, test = split_by_hash([file.content for file in files])
     return Task(
-        path.name,
+        path.resolve().name,
         folders.to_images([files[i] for i in train], names),
         folders.to_images([files[i] for i in test], names),
     )
@@ -183,6 +183,11 @@ def _from_npz(path: Path) -> Task:
             "A task file must be an .npz with `images` and `labels`, without "
             f"pickles. Received: {path} ({error})."
         ) from error
+    if labels.ndim != 1:
+        raise ValueError(
+            "`labels` must have shape (n,). "
+            f"Received: {labels.shape} in {path}."
+        )
     values = sorted(set(labels.tolist()))
     names = [str(value) for value in values]
     rows = np.searchsorted(values, labels)
@@ -190,6 +195,6 @@ def _from_npz(path: Path) -> Task:
     contents = [image.tobytes() for image in images]
     train, test = (
         from_arrays(images[side], rows[side], names)
-        for side in hash_order(contents)
+        for side in split_by_hash(contents)
     )
     return Task(path.stem, train, test)

@@ -20,7 +20,7 @@ def prepared_builder(name: str, data_dir: str | None):
     place = f"in {data_dir}" if data_dir else "in TFDS' default folder"
     try:
         builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
-    except DatasetNotFoundError:
+    except (DatasetNotFoundError, ValueError):  # of a name TFDS cannot have
         raise FileNotFoundError(
             "A task must be a TFDS name, a folder of images or an .npz. "
             f"Received: {name!r}, which is no path and no data set {place}."
@@ -78,7 +78,8 @@ def read_raw(builder, split: str, keys: tuple[str, ...] | None = None):
         decoders = tfds.decode.PartialDecoding({key: True for key in keys})
     elif "image" in builder.info.features:
         decoders = {"image": tfds.decode.SkipDecoding()}
-    config = tfds.ReadConfig(try_autocache=False)
+    # One shard after the other: TFDS would interleave sixteen.
+    config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
     return builder.as_dataset(
         split=split,
         decoders=decoders,

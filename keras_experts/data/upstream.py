@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_experts import config
 from keras_experts.data import tfds_reader
 from keras_experts.data.labeled_images import LabeledImages
-from keras_experts.domains import open_text
+from keras_experts.files import open_text
 from keras_experts.hierarchy import Hierarchy
 
 
@@ -19,6 +19,7 @@ class Upstream:
     """A labelled set and the hierarchy above its classes.
 
     Attributes:
+        name: str. Of the data set.
         hierarchy: Hierarchy.
         nodes: list of str. The hierarchy's nodes; `node` counts along it.
         classes: list of str. The node of each class label.
@@ -26,6 +27,7 @@ class Upstream:
         test: LabeledImages, with `node`.
     """
 
+    name: str
     hierarchy: Hierarchy
     nodes: list[str]
     classes: list[str]
@@ -50,10 +52,16 @@ class Upstream:
         Raises:
             ValueError: if the node is not in the hierarchy or has no image.
         """
-        return self._slice(self.train, synset)
+        images = self._slice(self.train, synset)
+        if not images.num_examples:
+            raise ValueError(
+                "An expert's slice must have at least one training image. "
+                f"Received: none at or under {synset}."
+            )
+        return images
 
     def slice_test(self, synset: str) -> LabeledImages:
-        """Gives the test images at or under a node."""
+        """Gives the test images at or under a node; there may be none."""
         return self._slice(self.test, synset)
 
     def _slice(self, images: LabeledImages, synset: str) -> LabeledImages:
@@ -64,11 +72,6 @@ class Upstream:
             lambda example: tf.gather(inside, example["node"])
         )
         number = int(dataset.reduce(np.int64(0), lambda n, _: n + 1))
-        if not number:
-            raise ValueError(
-                "An expert's slice must have at least one image. "
-                f"Received: none at or under {synset}."
-            )
         return dataclasses.replace(images, dataset=dataset, num_examples=number)
 
 
@@ -140,7 +143,7 @@ def tfds_upstream(
         splits.append(
             dataclasses.replace(images, dataset=images.dataset.map(add_node))
         )
-    return Upstream(dag, nodes, synsets, *splits)
+    return Upstream(builder.info.full_name, dag, nodes, synsets, *splits)
 
 
 def count_labels(

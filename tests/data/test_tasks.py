@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from keras_experts.data import synthetic
 from keras_experts.data.preprocessing import resize
-from keras_experts.data.tasks import hash_order
 from keras_experts.data.tasks import load_task
+from keras_experts.data.tasks import split_by_hash
 
 
 def contents(images):
@@ -24,7 +25,7 @@ def test_folder_is_split_by_content(image_folder):
 def test_file_keeps_its_side_when_others_are_added():
     few = [str(i).encode() for i in range(50)]
     many = [str(i).encode() for i in range(500)]
-    sides = [{many[i] for i in hash_order(c)[1]} for c in (few, many)]
+    sides = [{many[i] for i in split_by_hash(c)[1]} for c in (few, many)]
     assert sides[0] == sides[1] & set(few)
     assert 60 < len(sides[1]) < 140  # a fifth
 
@@ -72,16 +73,12 @@ def test_image_keeps_its_pixels_and_its_range(image_folder):
     pixels = np.asarray(Image.open(path).resize((10, 10)).convert("RGB"))
     Image.fromarray(pixels).save(image_folder.parent / "square.png")
     content = (image_folder.parent / "square.png").read_bytes()
-    import tensorflow as tf
-
     image = resize(tf.constant(content), 10).numpy()
     np.testing.assert_array_equal(image, pixels.astype(np.float32) / 255)
 
 
 def test_scaling_is_bilinear(rng):
     pixels = rng.integers(0, 256, (4, 4, 3)).astype(np.uint8)
-    import tensorflow as tf
-
     image = resize(tf.constant(pixels), 2).numpy()
     # Half size: each pixel is the mean of four.
     expected = pixels.reshape(2, 2, 2, 2, 3).mean(axis=(1, 3)) / 255
@@ -125,6 +122,39 @@ def test_real_sets_are_read(data_dir):
     task = load_task("flowers5", data_dir, 50)
     assert (task.train.num_examples, task.test.num_examples) == (50, 1079)
     assert len(task.class_names) == 5
+
+
+def test_first_images_of_many_shards_are_those_of_the_first(tmp_path):
+    import tensorflow_datasets as tfds
+
+    images = np.arange(200, dtype=np.uint8)[:, None, None, None]
+    images = np.broadcast_to(images, (200, 4, 4, 3))
+
+    def split(number):
+        columns = {"image": images[:number], "label": np.arange(number) % 2}
+        return tf.data.Dataset.from_tensor_slices(columns)
+
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="many",
+        version="1.0.0",
+        data_dir=str(tmp_path),
+        features=tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(4, 4, 3)),
+                "label": tfds.features.ClassLabel(names=["a", "b"]),
+            }
+        ),
+        split_datasets={"train": split(200), "test": split(4)},
+        download_config=tfds.download.DownloadConfig(num_shards=4),
+        disable_shuffling=True,
+    )
+    assert len(list(tmp_path.rglob("many-train*"))) == 4
+    task = load_task("many", str(tmp_path), 60)
+    pixels = [
+        int(resize(x["image"], 4)[0, 0, 0] * 255 + 0.5)
+        for x in task.train.dataset
+    ]
+    assert pixels == list(range(60))
 
 
 def test_evaluation_drops_no_example(rng):

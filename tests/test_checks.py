@@ -1,0 +1,34 @@
+import pytest
+
+from keras_experts.checks import check_at_least
+from keras_experts.checks import first_line
+
+
+@pytest.mark.parametrize(
+    ("value", "low"), [(1, 1), (5, 1), (0.5, 0.0), (1, 0.0)]
+)
+def test_number_of_at_least_the_bound_passes(value, low):
+    check_at_least(rate=(value, low))
+
+
+@pytest.mark.parametrize(
+    ("value", "low"),
+    [(0, 1), (1.5, 1), ("many", 1), (True, 1), (None, 1), (float("nan"), 0.0)],
+)
+def test_other_values_are_refused_by_name(value, low):
+    with pytest.raises(ValueError, match="`rate` must be a .*Received: "):
+        check_at_least(rate=(value, low))
+
+
+def test_reason_of_a_traced_error_is_its_last_line():
+    text = 'in user code:\n\n    File "a.py", line 1\n\n    ValueError: no.\n'
+    assert first_line(text) == "ValueError: no."
+
+
+def test_reason_has_no_names_of_traces():
+    text = "{{function_node __wrapped}} Invalid PNG [Op:DecodeImage] name: x"
+    assert first_line(ValueError(text)) == "Invalid PNG"
+
+
+def test_reason_of_a_silent_error_is_its_type():
+    assert first_line(KeyError()) == "KeyError"

@@ -22,8 +22,7 @@ test-large: install
 	$(BIN)/python -m pytest -m large
 
 test-parity: install
-	$(BIN)/python -m pip install --quiet 'torch==2.13.0' 'transformers>=4.50,<6' \
-	  'setuptools<82'
+	$(BIN)/python -m pip install --quiet -e '.[parity]'
 	$(BIN)/python -m pytest -m parity
 
 lint: install
@@ -32,4 +31,5 @@ lint: install
 
 bench: install
 	$(BIN)/python -m pip install --quiet -e '.[bench]'
+	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/neighbors.py

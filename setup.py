@@ -15,7 +15,7 @@ SERVE = ["starlette>=0.46", "uvicorn>=0.34"]
 TEST = ["build>=1.2", "jax>=0.7", "pytest>=8", "pytest-timeout>=2.3"]
 TEST += ["ruff>=0.17,<0.18"]
 BENCH = ["faiss-cpu>=1.10"]
-PARITY = ["torch>=2.6", "transformers>=4.50"]
+PARITY = ["torch==2.13.0", "transformers>=4.50,<6"]
 
 setup(
     name="keras_experts",

@@ -15,4 +15,5 @@ __getattr__, __dir__, __all__ = attach(
         "finetune": "training.finetuning",
         "select": "selection.selector",
     },
+    ("layers", "models", "selection"),
 )

@@ -128,7 +128,7 @@ def _transfer(
 
 def _print(rows: list[dict], workdir: Path, seconds: float) -> None:
     print_table(
-        f"Selected and fine-tuned in {seconds:.0f} s",
+        f"All of it in {seconds:.0f} s",
         (
             *("task", "chosen expert", "its kNN", "baseline's kNN"),
             *("its accuracy", "baseline's accuracy"),

@@ -14,9 +14,13 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_experts import files
+from keras_experts.checks import first_line
 
 # Outside `assets/`: TensorFlow ignores it, and hub archives may hold it.
 METADATA_FILE = Path("assets.extra") / "keras_experts.json"
+COLLECTION_FILE = "collection.json"
+BASELINE = "baseline"  # kind and name of a collection's baseline
+DEFAULT_IMAGE_SIZE = 224
 
 
 def write_module(
@@ -75,17 +79,12 @@ def write_keras_module(
     output_name: str,
     metadata: dict,
 ) -> None:
-    """Writes a Keras model from images in [0, 1] to one output.
-
-    All its weights are trainable in the module, frozen ones too: at transfer
-    everything trains (paper, section 5.1).
-    """
-    weights = [variable.value for variable in model.variables]
+    """Writes a Keras model from images in [0, 1] to one output."""
     write_module(
         directory,
         lambda images: model(images, training=False),
-        weights,
-        weights,
+        [variable.value for variable in model.variables],
+        [variable.value for variable in model.trainable_variables],
         output_name,
         metadata,
     )
@@ -154,7 +153,6 @@ def read_metadata(handle: str) -> dict:
     return files.read_json(path) if path.exists() else {}
 
 
-def first_line(error: Exception) -> str:
-    """Gives the first line of an error's message."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+def image_size(handle: str) -> int:
+    """Gives the side of a module's images, pixels; 224 for anybody's."""
+    return read_metadata(handle).get("image_size", DEFAULT_IMAGE_SIZE)

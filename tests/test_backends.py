@@ -9,10 +9,8 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_layers_and_models_pass_their_tests_under_jax():
-    # Not those that read a SavedModel, which is TensorFlow's.
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not parity"]
     command += ["tests/layers", "tests/models"]
-    command += ["--ignore=tests/layers/test_hub_layer.py"]
     result = subprocess.run(
         command,
         cwd=ROOT,

@@ -1,5 +1,6 @@
 """The wheel: built, installed elsewhere, and run from there."""
 
+import shutil
 import subprocess
 import sys
 import venv
@@ -21,8 +22,14 @@ def run(*command, **arguments):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
+    # In the checkout, setuptools would also pack what an earlier build left.
+    source = tmp_path_factory.mktemp("source")
+    for name in ("README.md", "setup.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, source)
+    for name in ("keras_experts", "gin", "export"):
+        shutil.copytree(ROOT / name, source / name)
     output = tmp_path_factory.mktemp("wheel")
-    run(sys.executable, "-m", "build", "--wheel", "--outdir", output, ROOT)
+    run(sys.executable, "-m", "build", "--wheel", "--outdir", output, source)
     (wheel,) = output.glob("*.whl")
     return wheel
 
@@ -44,17 +51,17 @@ def test_installed_wheel_runs_a_stage(wheel, tmp_path):
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
     theirs = [path for path in sys.path if path.endswith("site-packages")]
     (site / "dependencies.pth").write_text("\n".join(theirs) + "\n")
-    command = ("-m", "pip", "install", "--no-deps", "--quiet", "--target")
-    run(sys.executable, *command, site, wheel)
+    install = ("-m", "pip", "--python", python, "install")
+    run(sys.executable, *install, "--no-deps", "--quiet", wheel)
     where = "import keras_experts; print(keras_experts.__file__)"
     here = {"cwd": tmp_path}
     assert str(site) in run(python, "-c", where, **here)
-    cli = (python, "-m", "keras_experts.cli")
-    assert "train_baseline" in run(*cli, "--help", **here)
+    command = python.with_name("keras-experts")
+    assert "train_baseline" in run(command, "--help", **here)
     small = ["NUM_STEPS=1", "BATCH_SIZE=2", "cosine_schedule.warmup_steps=0"]
     small += ["synthetic_upstream.num_train=1"]
     small += ["synthetic_upstream.num_test=1"]
     stage = ("train_baseline", "--gin_file", "stages/demo_baseline.gin")
     stage += ("--workdir", "run", "--gin_param", *small)
-    assert run(*cli, *stage, **here).startswith("top1 ")
+    assert run(command, *stage, **here).startswith("top1 ")
     assert (tmp_path / "run" / "baseline" / "model.keras").exists()

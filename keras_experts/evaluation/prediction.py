@@ -9,8 +9,7 @@ from keras_experts import saved_models
 from keras_experts.console import progress
 from keras_experts.data import folders
 from keras_experts.data.preprocessing import resize
-
-MODULE_FOLDER = "module"  # in the output of finetune
+from keras_experts.training.finetuning import MODULE_FOLDER
 
 
 def predict(model: str | Path, paths: Sequence[str | Path]) -> list[dict]:

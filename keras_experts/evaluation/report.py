@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import jinja2
-
 from keras_experts import files
-from keras_experts.config import find_shared
+from keras_experts import templates
 
 
 def write_report(path: str | Path, title: str, rows: list[dict]) -> None:
@@ -18,11 +16,5 @@ def write_report(path: str | Path, title: str, rows: list[dict]) -> None:
             `baseline_score`, `expert_accuracy`, `baseline_accuracy` and
             `ranking` (as in `selection.json`).
     """
-    folder = find_shared("export/templates", "export_templates")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        undefined=jinja2.StrictUndefined,
-        autoescape=True,
-    )
-    template = environment.get_template("report.html.j2")
-    files.write_text(path, template.render(title=title, rows=rows))
+    page = templates.render("report.html.j2", title=title, rows=rows)
+    files.write_text(path, page)

@@ -1,18 +1,19 @@
 """A training run as a collection of modules."""
 
 import dataclasses
+import json
 import re
 from pathlib import Path
 
 from keras_experts import files
 from keras_experts import saved_models
+from keras_experts import templates
 from keras_experts.console import progress
-from keras_experts.exporting import cards
 from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.backbone import BitResNet
+from keras_experts.models.bit_weights import fingerprint
 
-COLLECTION_FILE = "collection.json"
 VERSION = "1"
 # Of tfhub.dev (tools/validator.py of tensorflow/tfhub.dev).
 PUBLISHER_PATTERN = re.compile(r"[a-z\d-]+")
@@ -73,7 +74,8 @@ def export_run(
 
     Raises:
         FileNotFoundError: if the run has no baseline.
-        ValueError: if a part of the handles is not as tfhub.dev has them.
+        ValueError: if a part of the handles is not as tfhub.dev has them, or
+            the collection has other modules under the same handles.
     """
     check_names(publisher, name)
     output = Path(output)
@@ -82,7 +84,7 @@ def export_run(
     experts = run_folder.list_experts(workdir)
     rows = []
     with progress("exporting", 1 + len(experts)) as bar:
-        source = Source(baseline, metadata, "baseline")
+        source = Source(baseline, metadata, saved_models.BASELINE)
         rows.append(_export(source, output, publisher, name))
         bar.advance(1)
         for kind, expert in experts:
@@ -90,7 +92,7 @@ def export_run(
             source = Source(*loaded, module_name(kind, expert))
             rows.append(_export(source, output, publisher, name))
             bar.advance(1)
-    known = output / COLLECTION_FILE
+    known = output / saved_models.COLLECTION_FILE
     others = files.read_json(known)["modules"] if known.exists() else []
     handles = {row["handle"] for row in rows}
     rows = [row for row in others if row["handle"] not in handles] + rows
@@ -101,7 +103,7 @@ def export_run(
 def _export(source: Source, output: Path, publisher: str, name: str) -> dict:
     handle = f"{publisher}/{name}/{source.module_name}/{VERSION}"
     model = heads.image_features(source.backbone)
-    kind = source.metadata.get("kind", "baseline")
+    kind = source.metadata["kind"]
     metadata = {
         "name": source.module_name,
         "kind": kind,
@@ -110,10 +112,19 @@ def _export(source: Source, output: Path, publisher: str, name: str) -> dict:
         "num_features": model.output_shape[-1],
         "parameters": source.backbone.count_params(),
         "backbone": source.backbone.get_config(),
+        "weights": fingerprint(source.backbone),
         "training": source.metadata,
     }
     directory = output / handle
-    if not saved_models.is_saved_model(directory):
+    if saved_models.is_saved_model(directory):
+        theirs = saved_models.read_metadata(str(directory))
+        if theirs != json.loads(json.dumps(metadata)):
+            raise ValueError(
+                "A module that is published is never overwritten; export to "
+                f"another folder. Received: {directory}, which is not the "
+                "one of this run."
+            )
+    else:
         # The card first: a module that is there has its card.
         card = _card(metadata)
         files.write_text(directory.with_suffix(".md"), card)
@@ -128,7 +139,7 @@ def _export(source: Source, output: Path, publisher: str, name: str) -> dict:
 
 def _card(metadata: dict) -> str:
     training = metadata["training"]
-    if metadata["kind"] == "baseline":
+    if metadata["kind"] == saved_models.BASELINE:
         description = "BiT network trained on all of the upstream images."
         overview = (
             "The baseline of its collection: trained on all upstream images, "
@@ -146,12 +157,13 @@ def _card(metadata: dict) -> str:
             f"for {training['num_steps']:,} steps of "
             f"{training['batch_size']} images."
         )
-    return cards.render(
+    return templates.render(
         "module.md.j2",
         handle=metadata["handle"],
         description=description,
         overview=overview,
-        dataset=training.get("dataset", "unknown"),
+        dataset=training["dataset"],
+        depth=metadata["backbone"]["depth"],
         kind=metadata["kind"],
         parameters=metadata["parameters"],
         num_images=training["num_images"],

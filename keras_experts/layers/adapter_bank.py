@@ -91,10 +91,10 @@ class AdapterBank(keras.layers.Layer):
         hidden = ops.einsum(f"bhwc,{one}cd->bhwd", hidden, down)
         hidden = ops.relu(_normalize(hidden, gamma_up, beta_up))
         residual = ops.einsum(f"bhwd,{one}dc->bhwc", hidden, up)
-        adapted = ops.cast(index >= 0, inputs.dtype)
+        adapted = index >= 0
         if one:
             adapted = ops.reshape(adapted, (-1, 1, 1, 1))
-        return inputs + adapted * residual
+        return ops.where(adapted, inputs + residual, inputs)
 
     def compute_output_shape(self, input_shape, **kwargs):
         return input_shape
@@ -113,6 +113,13 @@ class AdapterBank(keras.layers.Layer):
     def set_expert(self, index: int, values: dict[str, np.ndarray]) -> None:
         """Replaces one expert's variables and leaves the others alone."""
         index = self._one_expert(index)
+        for path, name in ADAPTER_VARIABLES.items():
+            shape = tuple(getattr(self, name).shape[1:])
+            if np.shape(values[path]) != shape:
+                raise ValueError(
+                    "An expert must have the shapes of the bank's. Received: "
+                    f"{path} of {np.shape(values[path])}, not {shape}."
+                )
         for path, name in ADAPTER_VARIABLES.items():
             variable = getattr(self, name)
             stacked = np.array(ops.convert_to_numpy(variable))

@@ -1,5 +1,6 @@
 """Published BiT weights (.npz) into a network."""
 
+import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,6 +34,16 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
         path = variable.path.removeprefix(f"{model.name}/")
         names[path] = variable
     return names
+
+
+def fingerprint(model: keras.Model) -> str:
+    """Gives the SHA-256 of a model's weights, with their names."""
+    digest = hashlib.sha256()
+    for name, variable in sorted(named_variables(model).items()):
+        digest.update(name.encode())
+        value = keras.ops.convert_to_numpy(variable)
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
 
 
 def load_bit_weights(model: keras.Model, path: str | Path) -> None:

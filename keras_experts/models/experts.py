@@ -75,6 +75,11 @@ def insert_expert(bank: BitResNet, index: int, expert: BitResNet) -> None:
     """
     _check_adapters("bank", bank, "bank")
     _check_adapters("expert", expert, "single")
+    if expert.bottleneck_ratio != bank.bottleneck_ratio:
+        raise ValueError(
+            "An expert must have the bank's bottleneck ratio, "
+            f"{bank.bottleneck_ratio}. Received: {expert.bottleneck_ratio}."
+        )
     theirs = _backbone_variables(expert)
     for name, variable in _backbone_variables(bank).items():
         ours = ops.convert_to_numpy(variable)

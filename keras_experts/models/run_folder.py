@@ -89,9 +89,8 @@ def load_expert(
         classifier = keras.saving.load_model(directory / MODEL_FILE)
         return heads.backbone_of(classifier), metadata
     values = read_npz(directory / ADAPTERS_FILE)
-    down = values["adapter1/down"]  # (channels, hidden)
     backbone = expert_models.add_adapters(
-        baseline, bottleneck_ratio=down.shape[1] / down.shape[0]
+        baseline, bottleneck_ratio=metadata["bottleneck_ratio"]
     )
     variables = expert_models.adapter_variables(backbone)
     assign(variables, values, f"the adapters in {directory}")

@@ -6,11 +6,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_experts import saved_models
+from keras_experts.checks import first_line
 from keras_experts.console import Bar
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import resize
 
-DEFAULT_IMAGE_SIZE = 224
 BATCH_SIZE = 100
 # Fewer pixels in all are faster without XLA: compiling an R50 takes about as
 # long as it saves on so many (measured on 2 cores).
@@ -20,7 +20,6 @@ COMPILE_PIXELS = 8_000_000
 def embed(
     handle: str,
     images: LabeledImages,
-    image_size: int | None = None,
     bar: Bar | None = None,
 ) -> np.ndarray:
     """Computes the features of all images, in their order.
@@ -28,8 +27,6 @@ def embed(
     Args:
         handle: str. Path or URL of a module.
         images: LabeledImages.
-        image_size: int. Side of the module's input, pixels, or None for what
-            its metadata says (224 where it says nothing).
         bar: progress bar that counts images, or None.
 
     Returns:
@@ -41,9 +38,7 @@ def embed(
             something else than finite features that differ.
     """
     module = saved_models.load_module(handle)
-    if image_size is None:
-        metadata = saved_models.read_metadata(handle)
-        image_size = metadata.get("image_size", DEFAULT_IMAGE_SIZE)
+    image_size = saved_models.image_size(handle)
     batches = images.evaluation_batches(
         min(BATCH_SIZE, images.num_examples),
         functools.partial(resize, image_size=image_size),
@@ -75,7 +70,7 @@ def _try_module(handle: str, module, images: tf.Tensor, compiling: Exception):
         raise ValueError(
             "A module must take float images (batch, height, width, 3). "
             f"Received: {handle}, which fails on {tuple(images.shape)} "
-            f"({saved_models.first_line(error)})."
+            f"({first_line(error)})."
         ) from compiling
 
 

@@ -7,9 +7,6 @@ from pathlib import Path
 from keras_experts import files
 from keras_experts import saved_models
 
-COLLECTION_FILE = "collection.json"
-BASELINE = "baseline"
-
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
@@ -35,12 +32,12 @@ def expand(modules: Iterable[str | Path]) -> list[Candidate]:
 
     Raises:
         FileNotFoundError: if a path is not there.
-        ValueError: if a folder holds no module, or a name is there twice with
-            different modules.
+        ValueError: if a folder holds no module, or a pool file leads back to
+            itself.
     """
     found: dict[str, Candidate] = {}
     for module in modules:
-        for candidate in _expand_one(str(module)):
+        for candidate in _expand_one(str(module), ()):
             found.setdefault(candidate.handle, candidate)
     if not found:
         raise ValueError(
@@ -49,7 +46,7 @@ def expand(modules: Iterable[str | Path]) -> list[Candidate]:
     return list(found.values())
 
 
-def _expand_one(module: str) -> list[Candidate]:
+def _expand_one(module: str, pools: tuple[Path, ...]) -> list[Candidate]:
     path = Path(module)
     if "://" in module:
         return [Candidate(module, module)]
@@ -59,12 +56,11 @@ def _expand_one(module: str) -> list[Candidate]:
             f"pool file. Received: {module!r}, which does not exist."
         )
     if path.is_file():
-        return _read_pool(path)
+        return _read_pool(path, pools)
     if saved_models.is_saved_model(path):
         return [_local(path)]
-    if (path / COLLECTION_FILE).exists():
-        rows = files.read_json(path / COLLECTION_FILE)["modules"]
-        return [_local(path / row["path"]) for row in rows]
+    if (path / saved_models.COLLECTION_FILE).exists():
+        return _read_collection(path)
     raise ValueError(
         "A folder must be a collection (collection.json) or a SavedModel "
         f"(saved_model.pb). Received: {module!r}, which is neither."
@@ -77,11 +73,26 @@ def _local(path: Path) -> Candidate:
     except (FileNotFoundError, ValueError):
         metadata = {}  # loading it will say what is wrong
     name = metadata.get("name", str(path))
-    return Candidate(str(path), name, metadata.get("kind") == BASELINE)
+    return Candidate(
+        str(path), name, metadata.get("kind") == saved_models.BASELINE
+    )
 
 
-def _read_pool(path: Path) -> list[Candidate]:
+def _read_collection(path: Path) -> list[Candidate]:
+    collection = path / saved_models.COLLECTION_FILE
+    try:
+        rows = files.read_json(collection)["modules"]
+        return [_local(path / row["path"]) for row in rows]
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            "collection.json must have a list `modules` with a `path` each. "
+            f"Received: {collection} ({error!r})."
+        ) from error
+
+
+def _read_pool(path: Path, pools: tuple[Path, ...]) -> list[Candidate]:
     found = []
+    pools = (*pools, path.resolve())
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:
@@ -94,9 +105,9 @@ def _read_pool(path: Path) -> list[Candidate]:
             continue
         if "://" not in entry and not Path(entry).is_absolute():
             entry = str(path.parent / entry)
-        if Path(entry) == path:
+        if Path(entry).resolve() in pools:
             raise ValueError(
                 f"A pool file must not name itself. Received: {path}."
             )
-        found.extend(_expand_one(entry))
+        found.extend(_expand_one(entry, pools))
     return found

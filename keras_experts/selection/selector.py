@@ -107,7 +107,7 @@ def select(
         task = load_task(task, data_dir, num_examples)
     images = task.train.take(num_examples)
     labels = images.labels()
-    task.check_for_neighbors(labels)
+    task.check_classes(labels)
     ranking, skipped = [], []
     total = len(candidates) * images.num_examples
     with progress(f"embedding {task.name}", total) as bar:

@@ -10,21 +10,21 @@ import numpy as np
 from keras_experts import config
 from keras_experts import files
 from keras_experts import saved_models
-from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.checks import check_at_least
+from keras_experts.checks import first_line
 from keras_experts.data.preprocessing import flip_and_shift
-from keras_experts.data.preprocessing import resize
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
 from keras_experts.models.heads import add_head
-from keras_experts.models.modules import load_features
 from keras_experts.training import schedules
+from keras_experts.training.evaluation import top1
+from keras_experts.training.features import load_features
 from keras_experts.training.losses import softmax_loss
 from keras_experts.training.strategy import make_strategy
 from keras_experts.training.trainer import Trainer
 
-DEFAULT_IMAGE_SIZE = 224
-MAX_EVALUATION_BATCH = 250
 MODULE_FOLDER = "module"
+MIN_STEPS = 2  # the rule's first one has a rate of zero
 
 
 @config.configurable
@@ -59,7 +59,8 @@ def finetune(
         num_examples: int. Training images, at most; None for all.
         num_images: int. Images to pass, repeats counted, or None for the
             rule's (256,000 for small sets).
-        batch_size: int. Images a step; the rate scales with it.
+        batch_size: int. Images a step, at most half of all; the rate scales
+            with it.
         base_learning_rate: float. Rate at batch size 512.
         momentum: float. In [0, 1).
         image_size: int. Pixels, or None for the module's own.
@@ -77,20 +78,29 @@ def finetune(
     Raises:
         FileExistsError: if `output` holds something.
         FileNotFoundError: if the module or the task is not there.
-        ValueError: if the module does not take the task's images.
+        ValueError: if the module does not take the task's images, or a number
+            is out of its range.
     """
     started = time.monotonic()
+    check_at_least(
+        batch_size=(batch_size, 1),
+        num_images=(MIN_STEPS if num_images is None else num_images, MIN_STEPS),
+        image_size=(1 if image_size is None else image_size, 1),
+        max_shift=(max_shift, 0),
+        base_learning_rate=(base_learning_rate, 0.0),
+    )
     with files.whole_folder(output) as directory:
         metadata = saved_models.read_metadata(module)
         if not isinstance(task, Task):
             task = load_task(task, data_dir, num_examples)
-        task.check_for_neighbors(task.train.labels())
+        task.check_classes(task.train.labels())
         if image_size is None:
-            image_size = metadata.get("image_size", DEFAULT_IMAGE_SIZE)
+            image_size = saved_models.image_size(module)
         num_train = task.train.num_examples
-        num_images = num_images or schedules.bit_num_images(num_train)
-        batch_size = min(batch_size, num_images)
-        num_steps = max(1, num_images // batch_size)
+        if num_images is None:
+            num_images = schedules.bit_num_images(num_train)
+        batch_size = min(batch_size, num_images // MIN_STEPS)
+        num_steps = num_images // batch_size
         keras.utils.set_random_seed(seed)
         distribution = make_strategy(strategy)
         with distribution.scope():
@@ -129,8 +139,16 @@ def finetune(
             "num_test": task.test.num_examples,
             "num_classes": len(task.class_names),
             "num_images": num_steps * batch_size,
-            "train_accuracy": accuracy(trainer, task.train, image_size),
-            "accuracy": accuracy(trainer, task.test, image_size),
+            "batch_size": batch_size,
+            "base_learning_rate": base_learning_rate,
+            "momentum": momentum,
+            "image_size": image_size,
+            "flip": flip,
+            "max_shift": max_shift,
+            "strategy": strategy,
+            "seed": seed,
+            "train_accuracy": top1(trainer, task.train, image_size),
+            "accuracy": top1(trainer, task.test, image_size),
             "final_loss": losses[-1],
             "seconds": round(time.monotonic() - started, 1),
         }
@@ -150,20 +168,6 @@ def finetune(
     return metrics
 
 
-def accuracy(
-    trainer: Trainer, images: LabeledImages, image_size: int
-) -> float | None:
-    """Gives top-1 accuracy in [0, 1], or None where there is no image."""
-    if not images.num_examples:
-        return None
-    batches = images.evaluation_batches(
-        min(MAX_EVALUATION_BATCH, images.num_examples),
-        functools.partial(resize, image_size=image_size),
-    )
-    logits = trainer.predict(batches, "evaluation")
-    return float(np.mean(logits.argmax(axis=-1) == images.labels()))
-
-
 def _add_head(features: keras.layers.Layer, num_classes: int, module: str):
     try:
         return add_head(features, num_classes)
@@ -171,5 +175,5 @@ def _add_head(features: keras.layers.Layer, num_classes: int, module: str):
         raise ValueError(
             "A module to fine-tune must take float images (batch, height, "
             "width, 3) and give features (batch, channels). "
-            f"Received: {module} ({saved_models.first_line(error)})."
+            f"Received: {module} ({first_line(error)})."
         ) from error

@@ -13,21 +13,20 @@ import numpy as np
 
 from keras_experts import config
 from keras_experts import files
+from keras_experts.checks import check_at_least
 from keras_experts.console import say
-from keras_experts.data.labeled_images import LabeledImages
-from keras_experts.data.preprocessing import resize
 from keras_experts.data.upstream import Upstream
 from keras_experts.domains import ExpertDomain
 from keras_experts.domains import read_experts
 from keras_experts.models import experts as expert_models
 from keras_experts.models import heads
 from keras_experts.models import run_folder
+from keras_experts.training.evaluation import top1
 from keras_experts.training.losses import LOSSES
 from keras_experts.training.strategy import make_strategy
 from keras_experts.training.trainer import Trainer
 
 KINDS = ("adapter", "full")
-EVALUATION_BATCH = 250
 
 
 @config.configurable
@@ -80,6 +79,8 @@ def train_baseline(
         raise ValueError(
             f"`loss` must be one of {sorted(LOSSES)}. Received: {loss!r}."
         )
+    _check_numbers(num_steps, batch_size, momentum, clip_norm)
+    check_at_least(image_size=(image_size, 1))
     keras.utils.set_random_seed(seed)
     started = time.monotonic()
     data = upstream()
@@ -111,6 +112,8 @@ def train_baseline(
     losses = trainer.fit(batches, "baseline", directory / "checkpoints")
     metadata = {
         "name": "baseline",
+        "kind": "baseline",
+        "dataset": data.name,
         "loss": loss,
         "classes": data.classes,
         "class_names": data.train.class_names,
@@ -122,7 +125,7 @@ def train_baseline(
         "num_steps": num_steps,
         "batch_size": batch_size,
         "final_loss": losses[-1] if losses else None,
-        "top1": _top1(trainer, data.test, image_size, len(data.classes)),
+        "top1": top1(trainer, data.test, image_size, len(data.classes)),
         "seconds": round(time.monotonic() - started, 1),
     }
     run_folder.save_model(trainer.model, directory)
@@ -180,6 +183,7 @@ def train_experts(
     """
     if kind not in KINDS:
         raise ValueError(f"`kind` must be one of {KINDS}. Received: {kind!r}.")
+    _check_numbers(num_steps, batch_size, momentum, clip_norm)
     workdir = Path(workdir)
     domains = _named(read_experts(experts or workdir / "experts.json"), names)
     folder = workdir / "experts" / kind
@@ -188,6 +192,9 @@ def train_experts(
         for domain in domains
         if not run_folder.is_finished(folder / domain.name)
     ]
+    for domain in domains:
+        if domain not in todo:
+            say(f"The expert is there already: {folder / domain.name}")
     if todo:
         keras.utils.set_random_seed(seed)
         distribution = make_strategy(strategy)
@@ -236,6 +243,16 @@ def train_experts(
     ]
 
 
+def _check_numbers(
+    num_steps: int, batch_size: int, momentum: float, clip_norm: float | None
+) -> None:
+    check_at_least(num_steps=(num_steps, 1), batch_size=(batch_size, 1))
+    if not 0 <= momentum < 1:
+        raise ValueError(f"`momentum` must be in [0, 1). Received: {momentum}.")
+    if clip_norm is not None and not clip_norm > 0:
+        raise ValueError(f"`clip_norm` must be above 0. Received: {clip_norm}.")
+
+
 def _named(
     domains: list[ExpertDomain], names: Sequence[str] | None
 ) -> list[ExpertDomain]:
@@ -267,27 +284,28 @@ def _train_expert(
     )
     image_size, num_classes = baseline["image_size"], len(data.classes)
     held_out = data.slice_test(domain.synset)
-    before = None
-    if not (directory / "checkpoints").exists():
-        before = _top1(trainer, held_out, image_size, num_classes)
+    before = top1(trainer, held_out, image_size, num_classes)
     losses = trainer.fit(batches, domain.name, directory / "checkpoints")
     metadata = {
         "name": domain.name,
         "kind": kind,
+        "dataset": data.name,
         "synset": domain.synset,
         "num_images": images.num_examples,
         "image_size": image_size,
         "num_steps": trainer.num_steps,
         "batch_size": trainer.batch_size,
         "final_loss": losses[-1] if losses else None,
-        "slice_top1": _top1(trainer, held_out, image_size, num_classes),
+        "slice_top1": top1(trainer, held_out, image_size, num_classes),
         "slice_top1_baseline": before,
         "seconds": round(time.monotonic() - started, 1),
     }
     if kind == "full":
         run_folder.save_model(trainer.model, directory)
     else:
-        run_folder.save_adapters(heads.backbone_of(trainer.model), directory)
+        backbone = heads.backbone_of(trainer.model)
+        metadata["bottleneck_ratio"] = backbone.bottleneck_ratio
+        run_folder.save_adapters(backbone, directory)
     _finish(directory, metadata)
 
 
@@ -305,22 +323,6 @@ def _with_frozen_backbone(
     new_head.set_weights(head.get_weights())
     new_head.trainable = False
     return model
-
-
-def _top1(
-    trainer: Trainer, images: LabeledImages, image_size: int, num_classes: int
-) -> float:
-    """Gives the share of images whose class has the largest logit.
-
-    Classes come first among the outputs; ancestors do not compete.
-    """
-    batch = min(EVALUATION_BATCH, images.num_examples)
-    batches = images.evaluation_batches(
-        batch, functools.partial(resize, image_size=image_size)
-    )
-    logits = trainer.predict(batches, "evaluation")
-    predicted = logits[:, :num_classes].argmax(axis=-1)
-    return float(np.mean(predicted == images.labels()))
 
 
 def _finish(directory: Path, metadata: dict) -> None:

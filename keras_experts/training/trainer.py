@@ -7,6 +7,7 @@ because Keras clips each replica's gradients before it sums them.
 """
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,7 +114,7 @@ class Trainer:
             make_dataset(start)
         )
         iterator = iter(dataset)
-        saved = tf.timestamp()
+        saved = time.monotonic()
         with progress(title, self.num_steps, start) as bar:
             for first in range(start, self.num_steps, steps_per_loop):
                 number = min(steps_per_loop, self.num_steps - first)
@@ -126,7 +127,7 @@ class Trainer:
                     )
                 losses.append(loss)
                 bar.advance(number, f"loss {loss:.3f}")
-                now = tf.timestamp()
+                now = time.monotonic()
                 if manager and now - saved > CHECKPOINT_SECONDS:
                     manager.save(checkpoint_number=first + number)
                     saved = now

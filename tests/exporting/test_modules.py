@@ -1,15 +1,18 @@
 """Exported modules, read back by all that reads modules."""
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_experts import saved_models
+from keras_experts.exporting.collection import export_run
 from keras_experts.layers import HubLayer
 from keras_experts.models import heads
 from keras_experts.models import run_folder
-from keras_experts.models.modules import load_features
+from keras_experts.training.features import load_features
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +108,33 @@ def two_steps(model, weights, optimizer, images):
     return moved
 
 
+def test_loaded_module_fine_tunes_every_variable(exported, images):
+    import tensorflow_hub as hub
+
+    path, source = exported
+    module = hub.load(path)
+    head = [tf.Variable(tf.zeros((256, 3)), name="kernel")]
+
+    class Model:
+        trainable_variables = [*module.trainable_variables, *head]
+
+        def __call__(self, images, training):
+            return module(images, training=training) @ head[0]
+
+    weights = Model.trainable_variables
+    names = {v.name for v in module.trainable_variables}
+    assert len(names) == len(source.variables)
+
+    class Apply:
+        def apply(self, gradients, variables):
+            for variable, gradient in zip(variables, gradients, strict=True):
+                variable.assign_sub(gradient)
+
+    first, second = two_steps(Model(), weights, Apply(), images)
+    assert first == {head[0].name}
+    assert second == names | {head[0].name}
+
+
 def test_keras3_model_fine_tunes_every_variable(exported, images):
     path, _ = exported
     layer = HubLayer(path, trainable=True)
@@ -194,3 +224,29 @@ def test_anybody_s_module_becomes_a_layer(tmp_path):
     features, compiles = load_features(str(tmp_path / "module"))
     assert not compiles
     assert len(features.trainable_variables) == 1
+
+
+def test_published_module_is_never_overwritten(run_dir, collection, tmp_path):
+    shutil.copytree(collection, tmp_path / "c")
+    shutil.copytree(run_dir, tmp_path / "run")
+    # The same run again changes nothing; another baseline is refused.
+    export_run(tmp_path / "run", tmp_path / "c", "acme", "experts")
+    classifier, _ = run_folder.load_baseline(tmp_path / "run")
+    kernel = heads.backbone_of(classifier).weights[0]
+    kernel.assign(kernel + 1.0)
+    run_folder.save_model(classifier, tmp_path / "run" / "baseline")
+    with pytest.raises(ValueError, match="never overwritten"):
+        export_run(tmp_path / "run", tmp_path / "c", "acme", "experts")
+
+
+def test_frozen_variables_stay_frozen_in_the_module(tmp_path):
+    model = heads.add_head(keras.layers.GlobalAveragePooling2D(), 2)
+    scale = keras.layers.Rescaling(1.0)
+    inputs = keras.Input((None, None, 3))
+    frozen = keras.layers.Dense(3, trainable=False)
+    model = keras.Model(inputs, model(frozen(scale(inputs))))
+    path = tmp_path / "module"
+    saved_models.write_keras_module(path, model, "logits", {})
+    module = tf.saved_model.load(str(path))
+    assert len(module.variables) == 4
+    assert len(module.trainable_variables) == 2

@@ -109,6 +109,21 @@ def test_setting_an_expert_leaves_the_others_alone(bank):
         np.testing.assert_array_equal(value, others[1][name])
 
 
+def test_expert_of_another_shape_changes_nothing(bank):
+    before = bank.get_expert(1)
+    wrong = {**before, "up": before["up"][:1]}
+    wrong["norm_down/gamma"] = before["norm_down/gamma"] + 1
+    with pytest.raises(ValueError, match="shapes of the bank's"):
+        bank.set_expert(1, wrong)
+    for name, value in bank.get_expert(1).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_no_adapter_is_the_input_whatever_the_experts_hold(bank, inputs):
+    bank.up.assign(np.full(bank.up.shape, np.nan))
+    np.testing.assert_array_equal(run(bank, inputs, expert_index=-1), inputs)
+
+
 def test_experts_of_a_new_bank_start_from_different_kernels():
     bank = AdapterBank(2)
     bank.build((None, 4, 4, CHANNELS))

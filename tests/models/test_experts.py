@@ -94,6 +94,12 @@ def test_expert_of_another_backbone_is_refused(bank):
         insert_expert(bank, 0, stranger)
 
 
+def test_expert_of_another_ratio_is_refused(bank, backbone):
+    expert = add_adapters(backbone, bottleneck_ratio=0.25)
+    with pytest.raises(ValueError, match="bank's bottleneck ratio"):
+        insert_expert(bank, 0, expert)
+
+
 @pytest.mark.parametrize("index", [-2, 3])
 def test_expert_out_of_range_is_refused(bank, index):
     with pytest.raises(ValueError, match=r"Received: -?\d"):

@@ -1,6 +1,7 @@
 """What people see: progress bars and tables, on stderr unless asked for."""
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -89,6 +90,15 @@ def print_table(
     if not console.is_terminal:
         console.width = WIDTH_IN_FILES  # nothing is cut for want of room
     console.print(table)
+
+
+def silence() -> None:
+    """Sends all that this process writes to stderr into the void.
+
+    For worker processes: their errors reach the parent as exceptions.
+    """
+    with open(os.devnull, "wb") as void:
+        os.dup2(void.fileno(), 2)
 
 
 def say(line: str) -> None:

@@ -39,7 +39,7 @@ def choose_experts(options) -> None:
         counts = domains.read_counts(options.counts)
     else:
         _load_tensorflow()
-        from keras_experts.data.upstream import count_labels
+        from keras_experts.data.upstream_sources import count_labels
 
         counts = count_labels(
             options.dataset, options.label_key, options.data_dir
@@ -76,13 +76,13 @@ def train_experts(options) -> None:
     """Trains the experts."""
     _load_tensorflow()
     from keras_experts.console import print_table
-    from keras_experts.training import pretraining
+    from keras_experts.training import experts
 
     _parse_gin(options)
     given = {}
     if options.experts is not None:
         given["names"] = ",".join(options.experts).split(",")
-    results = pretraining.train_experts(options.workdir, **given)
+    results = experts.train_experts(options.workdir, **given)
     print_table(
         "Top-1 on the test images of each slice",
         ("expert", "images", "baseline", "expert's own"),

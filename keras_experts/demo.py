@@ -25,6 +25,7 @@ from keras_experts.evaluation.report import write_report
 from keras_experts.exporting.collection import export_run
 from keras_experts.selection.selector import Selection
 from keras_experts.selection.selector import select
+from keras_experts.training import experts
 from keras_experts.training import pretraining
 from keras_experts.training.finetuning import finetune
 
@@ -63,7 +64,7 @@ def run(workdir: str | Path) -> list[dict]:
     config.parse(["stages/demo_baseline.gin"])
     pretraining.train_baseline(training)
     config.parse(["stages/demo_experts.gin"])
-    pretraining.train_experts(training)
+    experts.train_experts(training)
     modules = export_run(training, collection, "demo", "experts")
     baseline = collection / modules[0]["path"]
     rows = _transfer(collection, str(baseline), workdir)

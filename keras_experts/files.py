@@ -57,6 +57,18 @@ def _temporary_folder(path: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix=".tmp-", dir=above))
 
 
+def cache_folder() -> Path:
+    """Gives the folder of what can be computed again.
+
+    `KERAS_EXPERTS_CACHE`, or `keras_experts` in the user's cache folder.
+    """
+    named = os.environ.get("KERAS_EXPERTS_CACHE")
+    if named:
+        return Path(named)
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(caches) / "keras_experts"
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Writes a text file whole or not at all."""
     with whole_file(path) as temporary:

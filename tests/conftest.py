@@ -25,6 +25,11 @@ def rng():
     return np.random.default_rng(0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    os.environ["KERAS_EXPERTS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(autouse=True)
 def no_gin_left():
     yield
@@ -53,6 +58,7 @@ def run_dir(tmp_path_factory):
     from keras_experts import domains
     from keras_experts import files
     from keras_experts.data import synthetic
+    from keras_experts.training import experts
     from keras_experts.training import pretraining
 
     workdir = tmp_path_factory.mktemp("run")
@@ -64,15 +70,15 @@ def run_dir(tmp_path_factory):
         "synthetic_upstream.num_test=1",
     ]
     hierarchy = synthetic.make_hierarchy()
-    experts = hierarchy.choose_experts(
+    chosen = hierarchy.choose_experts(
         dict.fromkeys(synthetic.CLASSES, 2), 2, distinct=True, max_fraction=0.5
     )
-    content = domains.experts_to_json("synthetic", experts)
+    content = domains.experts_to_json("synthetic", chosen)
     files.write_json(workdir / "experts.json", content)
     config.parse(["stages/demo_baseline.gin"], small)
     pretraining.train_baseline(workdir)
     config.parse(["stages/demo_experts.gin"], small)
-    pretraining.train_experts(workdir)
+    experts.train_experts(workdir)
     return workdir
 
 

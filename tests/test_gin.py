@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from keras_experts import config
-from keras_experts.data.upstream import tfds_upstream  # noqa: F401
+from keras_experts.data.upstream_sources import tfds_upstream  # noqa: F401
+from keras_experts.training import experts
 from keras_experts.training import pretraining
 
 FOLDER = config.gin_folder()
@@ -62,7 +63,7 @@ def test_real_stage_trains_two_steps(name, data_dir, run_dir, tmp_path):
     )
     params.remove("bit_resnet.width=0.125")
     config.parse([name], [*params, *small])
-    (result,) = pretraining.train_experts(tmp_path)
+    (result,) = experts.train_experts(tmp_path)
     assert result["name"] == "animal"
     assert result["num_steps"] == 2
 

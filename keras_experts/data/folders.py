@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_experts.checks import first_line
 from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.labeled_images import from_contents
 from keras_experts.data.preprocessing import decode
 
 # What TensorFlow decodes right; of BMP it ignores the palette.
@@ -101,10 +102,32 @@ def read_image(path: Path) -> bytes:
 
 def to_images(files: list[ImageFile], names: list[str]) -> LabeledImages:
     """Makes a set of files that were read, in their order."""
-    dataset = tf.data.Dataset.from_tensor_slices(
-        {
-            "image": tf.constant([f.content for f in files], tf.string),
-            "label": np.array([f.label for f in files], np.int64),
-        }
+    return from_contents(
+        [file.content for file in files],
+        [file.label for file in files],
+        names,
     )
-    return LabeledImages(dataset, len(files), names)
+
+
+def from_paths(paths: list[str], names: list[str]) -> LabeledImages:
+    """Makes a set of files that are read when they are wanted, without labels.
+
+    Raises:
+        ValueError: if there is no path.
+        FileNotFoundError: if a file is not there.
+    """
+    if not paths:
+        raise ValueError("A set of images must have one. Received: none.")
+    for path in paths:
+        if not Path(path).is_file():
+            raise FileNotFoundError(
+                f"An image must be there. Received: {path}, which is not."
+            )
+
+    def read(indices: np.ndarray) -> np.ndarray:
+        contents = np.empty(len(indices), object)
+        for place, index in enumerate(indices):
+            contents[place] = Path(paths[index]).read_bytes()
+        return contents
+
+    return LabeledImages(read, np.full(len(paths), -1, np.int64), names)

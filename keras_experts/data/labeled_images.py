@@ -1,127 +1,51 @@
-"""A set of images with labels, decoded only when batches are made."""
+"""A set of images with labels, of which any can be read at any time."""
 
 import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
 
-from keras_experts.data.preprocessing import mix
-
-# Elements in the shuffle buffer: encoded images of a few kilobytes each.
-SHUFFLE_BUFFER = 50_000
+from keras_experts.data.label_rows import LabelRows
 
 
 @dataclasses.dataclass(frozen=True)
 class LabeledImages:
-    """Labelled images in a fixed order.
+    """Labelled images in a fixed order, decoded only when batches are made.
 
     Attributes:
-        dataset: tf.data.Dataset of dicts with `image` (a string that holds an
-            encoded image, or uint8 `(height, width, 3)`), `label` (int64) and,
-            in upstream sets, `node` (int64, a row of the hierarchy).
-        num_examples: int.
+        read: function of int64 indices `(k,)` to the images: an object array
+            of k encoded images (bytes), or uint8 `(k, height, width, 3)`.
+        labels: int64 array `(num_examples,)`: of each image its class, or -1
+            where it has none.
         class_names: list of str. Name of each label.
+        nodes: LabelRows. In upstream sets, the rows of the hierarchy of each
+            image; else None.
     """
 
-    dataset: tf.data.Dataset
-    num_examples: int
+    read: Callable[[np.ndarray], np.ndarray]
+    labels: np.ndarray
     class_names: list[str]
+    nodes: LabelRows | None = None
 
-    def training_batches(
-        self,
-        batch_size: int,
-        preprocess: Callable,
-        targets: np.ndarray,
-        seed: int,
-        start_step: int = 0,
-        mixup: float = 0.0,
-    ) -> tf.data.Dataset:
-        """Gives shuffled batches for ever, the same for the same seed.
+    @property
+    def num_examples(self) -> int:
+        """Number of images."""
+        return len(self.labels)
 
-        Args:
-            batch_size: int. Examples in each batch.
-            preprocess: function of an image and a seed `(2,)` to a float
-                image of fixed size, values in [0, 1].
-            targets: float array `(labels, outputs)`. What the model should
-                give for each label.
-            seed: int. Of the order and of the augmentation.
-            start_step: int. Batches to leave out, as if they had been read.
-            mixup: float. Alpha of the beta distribution of mixup, or 0.
-
-        Returns:
-            Dataset of dicts `image` `(batch, height, width, 3)` and `target`
-            `(batch, outputs)`.
-        """
-        buffer = min(self.num_examples, SHUFFLE_BUFFER)
-        rows = tf.constant(targets, tf.float32)
-
-        def prepare(counter, example):
-            # One stateless seed an example: the same after a restart.
-            image = preprocess(example["image"], tf.stack([counter, seed]))
-            return {"image": image, "target": tf.gather(rows, example["label"])}
-
-        dataset = self.dataset.shuffle(buffer, seed=seed).repeat().enumerate()
-        dataset = dataset.skip(start_step * batch_size)
-        dataset = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-        dataset = dataset.batch(batch_size, drop_remainder=True)
-        if mixup:
-            dataset = dataset.enumerate(start_step).map(
-                lambda step, batch: mix(batch, mixup, tf.stack([step, seed]))
-            )
-        return dataset.prefetch(2)
-
-    def evaluation_batches(
-        self, batch_size: int, preprocess: Callable
-    ) -> tf.data.Dataset:
-        """Gives all examples once, in order, in batches of one size.
-
-        The last batch is filled up with zero images of label -1, so that
-        compiled code sees one shape and no example is dropped.
-        """
-        padding = -self.num_examples % batch_size
-
-        def prepare(example):
-            return {
-                "image": preprocess(example["image"]),
-                "label": example["label"],
-            }
-
-        dataset = self.dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-        if padding:
-            shape = dataset.element_spec["image"].shape
-            filler = tf.data.Dataset.from_tensors(
-                {"image": tf.zeros(shape), "label": np.int64(-1)}
-            )
-            dataset = dataset.concatenate(filler.repeat(padding))
-        dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2)
-        # A slice is a filter, whose length tf.data does not know.
-        number = (self.num_examples + padding) // batch_size
-        return dataset.apply(tf.data.experimental.assert_cardinality(number))
+    def subset(self, indices: np.ndarray) -> "LabeledImages":
+        """Gives the images of these indices, in their order."""
+        indices = np.asarray(indices, np.int64)
+        read = self.read
+        return dataclasses.replace(
+            self,
+            read=lambda places: read(indices[places]),
+            labels=self.labels[indices],
+            nodes=None if self.nodes is None else self.nodes.take(indices),
+        )
 
     def take(self, num_examples: int) -> "LabeledImages":
-        """Gives the first examples."""
-        number = min(num_examples, self.num_examples)
-        return dataclasses.replace(
-            self, dataset=self.dataset.take(number), num_examples=number
-        )
-
-    def with_nodes(self, rows: np.ndarray) -> "LabeledImages":
-        """Adds `node`: the row in a hierarchy of each example's class."""
-        table = tf.constant(rows, tf.int64)
-        dataset = self.dataset.map(
-            lambda example: {
-                **example,
-                "node": tf.gather(table, example["label"]),
-            }
-        )
-        return dataclasses.replace(self, dataset=dataset)
-
-    def labels(self) -> np.ndarray:
-        """Reads all labels, int64 `(num_examples,)`, without decoding."""
-        dataset = self.dataset.map(lambda example: example["label"])
-        batches = list(dataset.batch(4096).as_numpy_iterator())
-        return np.concatenate(batches) if batches else np.zeros(0, np.int64)
+        """Gives the first images."""
+        return self.subset(np.arange(min(num_examples, self.num_examples)))
 
 
 def from_arrays(
@@ -160,7 +84,20 @@ def from_arrays(
             f"Received: {labels.dtype} with {np.unique(labels)[:10]}."
         )
     images = np.broadcast_to(images, (*images.shape[:3], 3))
-    dataset = tf.data.Dataset.from_tensor_slices(
-        {"image": images, "label": labels.astype(np.int64)}
+    return LabeledImages(
+        lambda indices: images[indices],
+        labels.astype(np.int64),
+        list(class_names),
     )
-    return LabeledImages(dataset, len(images), list(class_names))
+
+
+def from_contents(
+    contents: list[bytes], labels: list[int], class_names: list[str]
+) -> LabeledImages:
+    """Makes a set of encoded images in memory."""
+    encoded = np.array(contents, object)
+    return LabeledImages(
+        lambda indices: encoded[indices],
+        np.array(labels, np.int64),
+        class_names,
+    )

@@ -5,6 +5,7 @@ things) under one root, so that experts of different parts differ. Everything
 follows from a seed.
 """
 
+import dataclasses
 from collections.abc import Callable
 from collections.abc import Iterable
 
@@ -14,6 +15,7 @@ from PIL import ImageDraw
 
 from keras_experts import config
 from keras_experts.data import glyphs
+from keras_experts.data.label_rows import LabelRows
 from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.tasks import Task
 from keras_experts.data.upstream import Upstream
@@ -81,7 +83,9 @@ def synthetic_upstream(
             image_size,
             np.random.default_rng((seed, split)),
         )
-        sets.append(from_arrays(images, labels, list(CLASSES)).with_nodes(rows))
+        plain = from_arrays(images, labels, list(CLASSES))
+        nodes_of = LabelRows.single(rows[labels])
+        sets.append(dataclasses.replace(plain, nodes=nodes_of))
     return Upstream("synthetic", hierarchy, nodes, list(CLASSES), *sets)
 
 

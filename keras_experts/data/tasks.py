@@ -96,7 +96,7 @@ def load_task(
             f"Received: {str(task)!r}, which does not exist."
         )
     else:
-        loaded = _from_tfds(str(task), data_dir)
+        loaded = _from_tfds(str(task), data_dir, num_examples)
     if num_examples is None:
         return loaded
     return dataclasses.replace(loaded, train=loaded.train.take(num_examples))
@@ -126,7 +126,9 @@ def _is_tfds(name: str) -> bool:
     return not name.startswith((".", "/")) and name.count("/") == 1
 
 
-def _from_tfds(name: str, data_dir: str | None) -> Task:
+def _from_tfds(
+    name: str, data_dir: str | None, num_examples: int | None
+) -> Task:
     builder = tfds_reader.prepared_builder(name, data_dir)
     splits = builder.info.splits
     if "train" not in splits or "test" not in splits:
@@ -134,9 +136,13 @@ def _from_tfds(name: str, data_dir: str | None) -> Task:
             "A task must have the splits train and test. "
             f"Received: {name} with {sorted(splits)}."
         )
+    train = "train"
+    # Only the files of these are looked into.
+    if num_examples and num_examples < splits["train"].num_examples:
+        train = f"train[:{num_examples}]"
     return Task(
         name,
-        tfds_reader.read(builder, "train"),
+        tfds_reader.read(builder, train),
         tfds_reader.read(builder, "test"),
     )
 

@@ -1,6 +1,10 @@
-"""Prepared TFDS data sets, read without decoding the images."""
+"""Prepared TFDS data sets, of which any image can be read at any time."""
 
+from keras_experts.data.label_rows import LabelRows
 from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.record_index import RecordIndex
+from keras_experts.data.record_index import RecordReader
+from keras_experts.data.record_index import index_files
 
 
 def prepared_builder(name: str, data_dir: str | None):
@@ -12,7 +16,7 @@ def prepared_builder(name: str, data_dir: str | None):
 
     Raises:
         FileNotFoundError: if there is no such data set, or it is not prepared.
-        ValueError: if it has no `image` and `label`.
+        ValueError: if its files are no TFRecords.
     """
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.registered import DatasetNotFoundError
@@ -30,59 +34,107 @@ def prepared_builder(name: str, data_dir: str | None):
             "A TFDS data set must be prepared, for example with "
             f"`tfds build {name}`. Received: {name!r}, not prepared {place}."
         )
+    file_format = builder.info.file_format
+    if file_format is not None and file_format.value != "tfrecord":
+        raise ValueError(
+            "A TFDS data set must be prepared as TFRecords (TFDS' default). "
+            f"Received: {name!r} as {file_format.value}."
+        )
     return builder
 
 
 def read(builder, split: str) -> LabeledImages:
-    """Reads one split; images stay encoded.
+    """Reads one split of one label an image; images stay encoded.
 
     Raises:
         ValueError: if the data set has no `image` and `label`, or no such
             split.
     """
-    features = builder.info.features
-    label = features["label"] if "label" in features else None
-    names = getattr(label, "names", None)
-    if "image" not in features or names is None:
+    check_image(builder)
+    names = class_names(builder, "label")
+    if names is None or not is_single(builder, "label"):
         raise ValueError(
             "A data set of labelled images must have the features `image` and "
             f"`label` (a class). Received: {builder.name} with "
-            f"{sorted(features)}."
+            f"{sorted(builder.info.features)}."
         )
-    dataset = read_raw(builder, split)
-    number = builder.info.splits[split].num_examples
-    return LabeledImages(dataset, number, list(names))
+    index = index_split(builder, split, ("label",))
+    labels = index.labels["label"].values.astype("int64")
+    return LabeledImages(RecordReader(index), labels, names)
 
 
-def read_raw(builder, split: str, keys: tuple[str, ...] | None = None):
-    """Gives the examples of a split in their order on disk.
+def check_image(builder) -> None:
+    """Raises unless the data set has the feature `image`."""
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    if not isinstance(dict(features).get("image"), tfds.features.Image):
+        raise ValueError(
+            "A data set of images must have the feature `image`. "
+            f"Received: {builder.name} with {sorted(features)}."
+        )
+
+
+def class_names(builder, key: str) -> list[str] | None:
+    """Names the classes of a label feature; None where it is of texts.
+
+    Raises:
+        ValueError: if there is no such feature.
+    """
+    features = builder.info.features
+    if key not in features:
+        raise ValueError(
+            f"The data set has the features {sorted(features)}. "
+            f"Received: {key!r}."
+        )
+    inner = getattr(features[key], "feature", features[key])
+    names = getattr(inner, "names", None)
+    return None if names is None else list(names)
+
+
+def is_single(builder, key: str) -> bool:
+    """Tells whether a label feature holds one label an image."""
+    return not hasattr(builder.info.features[key], "feature")
+
+
+def read_labels(builder, split: str, key: str) -> tuple[LabelRows, list[str]]:
+    """Reads a label feature alone, one label an image or several.
+
+    Returns:
+        LabelRows, and the names that its values are places in.
+
+    Raises:
+        ValueError: if there is no such feature or split.
+    """
+    names = class_names(builder, key)
+    index = index_split(builder, split, (key,), images=False)
+    return index.labels[key], names or index.texts.get(key, [])
+
+
+def index_split(
+    builder, split: str, label_keys: tuple[str, ...], images: bool = True
+) -> RecordIndex:
+    """Finds the examples of a split, in their order on disk.
 
     Args:
         builder: TFDS builder.
         split: str. Such as "train" or "train[:1000]".
-        keys: names of the features to read, or None for all.
+        label_keys: names of the features that are labels.
+        images: bool. Whether to look for the images too.
 
     Raises:
         ValueError: if there is no such split.
     """
-    import tensorflow_datasets as tfds
-
     base = split.partition("[")[0]
     if base not in builder.info.splits:
         raise ValueError(
             f"{builder.name} has the splits {sorted(builder.info.splits)}. "
             f"Received: {split!r}."
         )
-    decoders = {}
-    if keys:
-        decoders = tfds.decode.PartialDecoding({key: True for key in keys})
-    elif "image" in builder.info.features:
-        decoders = {"image": tfds.decode.SkipDecoding()}
-    # One shard after the other: TFDS would interleave sixteen.
-    config = tfds.ReadConfig(try_autocache=False, interleave_cycle_length=1)
-    return builder.as_dataset(
-        split=split,
-        decoders=decoders,
-        shuffle_files=False,
-        read_config=config,
+    parts = builder.info.splits[split].file_instructions
+    return index_files(
+        [part.filename for part in parts],
+        "image" if images else None,
+        label_keys,
+        [(part.skip, None if part.take < 0 else part.take) for part in parts],
     )

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "AdapterBank": "adapter_bank",
+        "AdapterGroups": "adapter_groups",
         "HubLayer": "hub_layer",
         "LabelRouter": "label_router",
         "ResidualAdapter": "residual_adapter",

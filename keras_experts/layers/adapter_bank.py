@@ -87,9 +87,9 @@ class AdapterBank(keras.layers.Layer):
         ]  # a leading axis (batch,) where the index has one
         gamma_down, beta_down, down, gamma_up, beta_up, up = pick
         one = "b" if len(index.shape) else ""
-        hidden = ops.relu(_normalize(inputs, gamma_down, beta_down))
+        hidden = ops.relu(normalize(inputs, gamma_down, beta_down))
         hidden = ops.einsum(f"bhwc,{one}cd->bhwd", hidden, down)
-        hidden = ops.relu(_normalize(hidden, gamma_up, beta_up))
+        hidden = ops.relu(normalize(hidden, gamma_up, beta_up))
         residual = ops.einsum(f"bhwd,{one}dc->bhwc", hidden, up)
         adapted = index >= 0
         if one:
@@ -176,7 +176,7 @@ def _initialize_experts(initializer: str, shape: tuple, dtype: str):
     return ops.stack([draw(shape[1:], dtype) for draw in initializers])
 
 
-def _normalize(inputs, gamma, beta):
+def normalize(inputs, gamma, beta):
     """Group normalisation with one scale and offset for each example.
 
     Args:

@@ -5,6 +5,7 @@ from keras import layers
 
 from keras_experts import config
 from keras_experts.layers.adapter_bank import AdapterBank
+from keras_experts.layers.adapter_groups import AdapterGroups
 from keras_experts.layers.group_norm import group_norm
 from keras_experts.layers.group_norm import num_groups
 from keras_experts.layers.residual_adapter import ResidualAdapter
@@ -12,7 +13,7 @@ from keras_experts.layers.standardized_conv import StandardizedConv2D
 from keras_experts.models.presets import BLOCK_UNITS
 from keras_experts.models.presets import PRESETS
 
-ADAPTERS = (None, "single", "bank")
+ADAPTERS = (None, "single", "bank", "groups")
 ROOTS = ("imagenet", "small")
 
 
@@ -30,8 +31,10 @@ class BitResNet(keras.Model):
             channels is rounded to one that the group norms divide.
         root: str. "imagenet" is the paper's 7x7 convolution and 3x3 pooling,
             each of stride 2; "small" a 3x3 convolution of stride 1.
-        adapters: None, "single" (one expert) or "bank" (`num_experts`).
-        num_experts: int. Experts of the bank; with "bank" only.
+        adapters: None, "single" (one expert), "bank" (`num_experts`, chosen
+            image by image) or "groups" (the same, each on its own equal part
+            of the batch).
+        num_experts: int. Experts of the bank or of the groups.
         bottleneck_ratio: float. As in `ResidualAdapter`.
 
     Call arguments:
@@ -60,9 +63,9 @@ class BitResNet(keras.Model):
         _check_choice("depth", depth, tuple(BLOCK_UNITS))
         _check_choice("root", root, ROOTS)
         _check_choice("adapters", adapters, ADAPTERS)
-        if (adapters == "bank") != (num_experts is not None):
+        if (adapters in ("bank", "groups")) != (num_experts is not None):
             raise ValueError(
-                "`num_experts` goes with `adapters='bank'`. "
+                "`num_experts` goes with `adapters='bank'` or 'groups'. "
                 f"Received: num_experts={num_experts}, adapters={adapters!r}."
             )
         images = keras.Input((None, None, 3), name="images")
@@ -83,6 +86,11 @@ class BitResNet(keras.Model):
                     num_experts, bottleneck_ratio, name=name_adapter
                 )
                 x = bank(x, expert_index=index)
+            elif adapters == "groups":
+                groups = AdapterGroups(
+                    num_experts, bottleneck_ratio, name=name_adapter
+                )
+                x = groups(x)
             bottleneck = base * 2 ** (block - 1)
             for unit in range(1, num_units + 1):
                 strides = 2 if unit == 1 and block > 1 else 1

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_experts.layers.adapter_bank import ADAPTER_VARIABLES
 from keras_experts.models.backbone import BitResNet
 from keras_experts.models.bit_weights import assign
 from keras_experts.models.bit_weights import named_variables
@@ -117,6 +118,19 @@ def adapter_variables(model: BitResNet) -> dict[str, keras.Variable]:
         name: variable
         for name, variable in named_variables(model).items()
         if name.startswith(ADAPTER_PREFIX)
+    }
+
+
+def stacked_variables(model: BitResNet) -> dict[str, keras.Variable]:
+    """Gives a bank's variables, all experts' in each, as `adapter_variables`.
+
+    Args:
+        model: `BitResNet` with `adapters` "bank" or "groups".
+    """
+    return {
+        f"{layer.name}/{path}": getattr(layer, name)
+        for layer in adapter_layers(model)
+        for path, name in ADAPTER_VARIABLES.items()
     }
 
 

@@ -21,8 +21,10 @@ def image_features(backbone: BitResNet) -> keras.Model:
         features `(batch, channels)`, float32.
     """
     images = keras.Input((None, None, 3), name="images")
-    scaled = keras.layers.Rescaling(2.0, offset=-1.0, name="to_range")(images)
-    features = backbone(scaled)["pre_logits"]
+    to_range = keras.layers.Rescaling(
+        2.0, offset=-1.0, dtype="float32", name="to_range"
+    )
+    features = backbone(to_range(images))["pre_logits"]
     features = keras.layers.Activation("linear", dtype="float32")(features)
     return keras.Model(images, features, name=FEATURES_NAME)
 

@@ -4,6 +4,9 @@ experts.json                     the domains
 baseline/model.keras             classifier, with its head
 experts/full/NAME/model.keras    the same, fine-tuned on a slice
 experts/adapter/NAME/adapters.npz
+experts/KIND/NAME/label_prior.npy  share of each baseline output in its slice
+epn/model.keras                  the expert prediction network
+training/adapter-*/              metrics of adapters trained together
 .../metadata.json                figures; marks the result as finished
 .../operative_config.gin         what it was made with
 """
@@ -23,6 +26,7 @@ from keras_experts.models.bit_weights import read_npz
 
 MODEL_FILE = "model.keras"
 ADAPTERS_FILE = "adapters.npz"
+PRIOR_FILE = "label_prior.npy"
 
 
 def is_finished(directory: Path) -> bool:
@@ -44,6 +48,12 @@ def save_adapters(backbone: BitResNet, directory: Path) -> None:
     }
     with files.whole_file(directory / ADAPTERS_FILE) as path:
         np.savez(path, **values)
+
+
+def save_label_prior(prior: np.ndarray, directory: Path) -> None:
+    """Saves an expert's label prior, float32 `(outputs,)`."""
+    with files.whole_file(directory / PRIOR_FILE) as path:
+        np.save(path, prior)
 
 
 def load_baseline(workdir: str | Path) -> tuple[keras.Model, dict]:

@@ -8,6 +8,8 @@ import tensorflow as tf
 from keras_experts import saved_models
 from keras_experts.checks import first_line
 from keras_experts.console import Bar
+from keras_experts.data.batches import FILLED
+from keras_experts.data.batches import evaluation_batches
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import resize
 
@@ -39,7 +41,8 @@ def embed(
     """
     module = saved_models.load_module(handle)
     image_size = saved_models.image_size(handle)
-    batches = images.evaluation_batches(
+    batches = evaluation_batches(
+        images,
         min(BATCH_SIZE, images.num_examples),
         functools.partial(resize, image_size=image_size),
     )
@@ -56,7 +59,7 @@ def embed(
             forward = module
             outputs = _try_module(handle, module, batch["image"], error)
         kept = _check_shape(handle, outputs, batch["image"])
-        kept = kept[batch["label"].numpy() >= 0]
+        kept = kept[batch["label"].numpy() != FILLED]
         features.append(kept)
         if bar is not None:
             bar.advance(len(kept))

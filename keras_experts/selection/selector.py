@@ -106,7 +106,7 @@ def select(
     if not isinstance(task, Task):
         task = load_task(task, data_dir, num_examples)
     images = task.train.take(num_examples)
-    labels = images.labels()
+    labels = images.labels
     task.check_classes(labels)
     ranking, skipped = [], []
     total = len(candidates) * images.num_examples

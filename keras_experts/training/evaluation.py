@@ -1,39 +1,116 @@
-"""Accuracy of a network on a set of labelled images."""
+"""What a network gives for all images of a set."""
 
 import functools
+from collections.abc import Callable
 
+import keras
 import numpy as np
+import tensorflow as tf
 
+from keras_experts.console import progress
+from keras_experts.data.batches import FILLED
+from keras_experts.data.batches import evaluation_batches
+from keras_experts.data.label_rows import Targets
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import resize
-from keras_experts.training.trainer import Trainer
+from keras_experts.training import distribution
+from keras_experts.training.runtime import Runtime
 
-BATCH_SIZE = 250
+BATCH_SIZE = 64  # of a replica
+SCORED_ROWS = 1024
 
 
-def top1(
-    trainer: Trainer,
-    images: LabeledImages,
-    image_size: int,
-    num_classes: int | None = None,
-) -> float | None:
-    """Gives the share of images whose class has the largest logit.
+class Predictor:
+    """Runs a network over sets of images; no image is left out.
 
     Args:
-        trainer: whose model is evaluated.
-        images: LabeledImages.
+        model: keras.Model from float images, values in [0, 1]; made in the
+            strategy's scope.
+        strategy: tf.distribute.Strategy.
+        runtime: Runtime.
         image_size: int. Pixels.
+        reduce: function of the model's outputs `(batch, outputs)` to what is
+            kept of them, `(batch, ...)`; all of them without it.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        strategy: tf.distribute.Strategy,
+        runtime: Runtime,
+        image_size: int,
+        reduce: Callable | None = None,
+    ):
+        self._strategy = strategy
+        self._image_size = image_size
+
+        def forward(images: tf.Tensor) -> tf.Tensor:
+            outputs = model(images, training=False)
+            return outputs if reduce is None else reduce(outputs)
+
+        compiled = tf.function(forward, jit_compile=runtime.compile)
+
+        def replica_forward(batch):
+            # Not `compiled` itself: strategy.run would compile all replicas
+            # as one program, which has but one device.
+            return compiled(batch["image"]), batch["label"]
+
+        @tf.function
+        def gather(batch):
+            outputs, labels = strategy.run(replica_forward, (batch,))
+            return (
+                strategy.gather(outputs, axis=0),
+                strategy.gather(labels, axis=0),
+            )
+
+        self._gather = gather
+
+    def __call__(
+        self, images: LabeledImages, title: str = "evaluation"
+    ) -> np.ndarray:
+        """Gives the network's outputs for all images, in their order."""
+
+        def batches(replicas, number) -> tf.data.Dataset:
+            return evaluation_batches(
+                images,
+                BATCH_SIZE,
+                functools.partial(resize, image_size=self._image_size),
+                replicas,
+                number,
+            )
+
+        found = []
+        with progress(title, images.num_examples) as bar:
+            for batch in distribution.distribute(self._strategy, batches):
+                outputs, labels = self._gather(batch)
+                kept = labels.numpy() != FILLED
+                found.append(outputs.numpy()[kept])
+                bar.advance(int(kept.sum()))
+        return np.concatenate(found)
+
+
+def largest_of_first(num_classes: int) -> Callable:
+    """Makes the function of logits to the class with the largest one.
+
+    Args:
         num_classes: int. The first outputs, which are classes; ancestors
-            among the outputs do not compete. None for all outputs.
+            among the outputs do not compete.
+    """
+    return lambda logits: tf.argmax(logits[:, :num_classes], axis=-1)
+
+
+def hits(predicted: np.ndarray, targets: Targets) -> np.ndarray:
+    """Tells whether each predicted class is one of the image's own.
+
+    Args:
+        predicted: int array `(n,)`, class labels.
+        targets: Targets of the classes.
 
     Returns:
-        float in [0, 1], or None where there is no image.
+        Bool array `(n,)`.
     """
-    if not images.num_examples:
-        return None
-    batches = images.evaluation_batches(
-        min(BATCH_SIZE, images.num_examples),
-        functools.partial(resize, image_size=image_size),
-    )
-    logits = trainer.predict(batches, "evaluation")[:, :num_classes]
-    return float(np.mean(logits.argmax(axis=-1) == images.labels()))
+    right = np.zeros(len(predicted), bool)
+    for first in range(0, len(predicted), SCORED_ROWS):
+        rows = np.arange(first, len(predicted))[:SCORED_ROWS]
+        right[rows] = targets(rows)[np.arange(len(rows)), predicted[rows]] > 0
+    return right

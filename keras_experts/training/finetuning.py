@@ -1,5 +1,6 @@
 """Transfer: a module, a new head, and everything trains."""
 
+import dataclasses
 import functools
 import time
 from pathlib import Path
@@ -12,15 +13,24 @@ from keras_experts import files
 from keras_experts import saved_models
 from keras_experts.checks import check_at_least
 from keras_experts.checks import first_line
+from keras_experts.data.batches import BatchPlan
+from keras_experts.data.batches import Stream
+from keras_experts.data.batches import stream_seed
+from keras_experts.data.label_rows import LabelRows
+from keras_experts.data.label_rows import Targets
+from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import flip_and_shift
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
 from keras_experts.models.heads import add_head
 from keras_experts.training import schedules
-from keras_experts.training.evaluation import top1
+from keras_experts.training.evaluation import Predictor
+from keras_experts.training.evaluation import largest_of_first
 from keras_experts.training.features import load_features
 from keras_experts.training.losses import softmax_loss
-from keras_experts.training.strategy import make_strategy
+from keras_experts.training.runtime import Runtime
+from keras_experts.training.sgd import NetworkSgd
+from keras_experts.training.sgd import SgdOptions
 from keras_experts.training.trainer import Trainer
 
 MODULE_FOLDER = "module"
@@ -93,7 +103,7 @@ def finetune(
         metadata = saved_models.read_metadata(module)
         if not isinstance(task, Task):
             task = load_task(task, data_dir, num_examples)
-        task.check_classes(task.train.labels())
+        task.check_classes(task.train.labels)
         if image_size is None:
             image_size = saved_models.image_size(module)
         num_train = task.train.num_examples
@@ -102,35 +112,45 @@ def finetune(
         batch_size = min(batch_size, num_images // MIN_STEPS)
         num_steps = num_images // batch_size
         keras.utils.set_random_seed(seed)
-        distribution = make_strategy(strategy)
+        running = Runtime(strategy, compile=compile)
+        distribution = running.make_strategy()
+        num_classes = len(task.class_names)
         with distribution.scope():
             features, compiles = load_features(module)
-            model = _add_head(features, len(task.class_names), module)
-        trainer = Trainer(
+            model = _add_head(features, num_classes, module)
+        running = dataclasses.replace(running, compile=compile and compiles)
+        sgd = NetworkSgd(
             model,
             softmax_loss,
             schedules.bit_schedule(
                 num_train, num_steps, batch_size, base_learning_rate
             ),
-            batch_size,
+            BatchPlan(1, num_steps, batch_size),
             distribution,
-            momentum,
-            compile=compile and compiles,
+            SgdOptions(momentum=momentum),
+            running.compile,
         )
-        batches = functools.partial(
-            task.train.training_batches,
-            batch_size,
+        targets = Targets(
+            LabelRows.single(task.train.labels), lambda c: [c], num_classes
+        )
+        training = Trainer(sgd, distribution, running).fit(
+            [Stream(task.train, targets, stream_seed(seed, task.name))],
             functools.partial(
                 flip_and_shift,
                 image_size=image_size,
                 flip=flip,
                 max_shift=max_shift,
             ),
-            np.eye(len(task.class_names)),
-            seed,
+            f"fine-tuning on {task.name}",
             mixup=schedules.bit_mixup(num_train),
         )
-        losses = trainer.fit(batches, f"fine-tuning on {task.name}")
+        predict = Predictor(
+            model,
+            distribution,
+            running,
+            image_size,
+            largest_of_first(num_classes),
+        )
         metrics = {
             "task": task.name,
             "module": module,
@@ -147,14 +167,14 @@ def finetune(
             "max_shift": max_shift,
             "strategy": strategy,
             "seed": seed,
-            "train_accuracy": top1(trainer, task.train, image_size),
-            "accuracy": top1(trainer, task.test, image_size),
-            "final_loss": losses[-1],
+            "train_accuracy": _accuracy(predict, task.train),
+            "accuracy": _accuracy(predict, task.test),
+            "final_loss": float(training.losses[-1].sum()),
             "seconds": round(time.monotonic() - started, 1),
         }
         saved_models.write_keras_module(
             directory / MODULE_FOLDER,
-            trainer.model,
+            model,
             "logits",
             {
                 "name": f"{metrics['expert']}_{task.name}",
@@ -166,6 +186,12 @@ def finetune(
         config.write_operative_config(directory)
         files.write_json(directory / "metrics.json", metrics)
     return metrics
+
+
+def _accuracy(predict: Predictor, images: LabeledImages) -> float | None:
+    if not images.num_examples:
+        return None
+    return float(np.mean(predict(images) == images.labels))
 
 
 def _add_head(features: keras.layers.Layer, num_classes: int, module: str):

@@ -1,225 +1,280 @@
-"""The training loop: SGD with momentum on whatever tf.distribute spans.
+"""The training loop on whatever tf.distribute spans, through kills."""
 
-One step has three parts. Loss and gradients are local to a replica and
-compile with XLA; the sum over replicas and the update stay outside, since
-collectives on CPUs do not compile. The optimiser is here, and not Keras',
-because Keras clips each replica's gradients before it sums them.
-"""
-
-import math
+import dataclasses
 import time
 from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_experts.console import Bar
 from keras_experts.console import progress
+from keras_experts.data.batches import Stream
+from keras_experts.data.batches import training_batches
+from keras_experts.training import distribution
+from keras_experts.training.checkpoints import Checkpoints
+from keras_experts.training.runtime import Runtime
+from keras_experts.training.stopping import Stopped
+from keras_experts.training.stopping import StopSignals
+from keras_experts.training.watching import Watcher
+from keras_experts.training.watching import loss_figures
 
-CHECKPOINT_SECONDS = 120
+# What tells that another process is gone.
+LOST = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+)
+# The input alone is measured for so long, at most so many batches.
+INPUT_SECONDS, INPUT_BATCHES = 2.0, 20
+
+
+@dataclasses.dataclass
+class Training:
+    """What a run of steps gave.
+
+    Attributes:
+        losses: float32 array `(steps, groups)`. Of the steps done now.
+        images_per_second: float. Of the steps, or None where too few were
+            done to tell; compilation not counted.
+        input_images_per_second: float. Of the input alone, on this process.
+    """
+
+    losses: np.ndarray
+    images_per_second: float | None = None
+    input_images_per_second: float | None = None
 
 
 class Trainer:
-    """Trains the trainable variables of a model.
+    """Runs the steps of an optimiser over batches.
 
     Args:
-        model: keras.Model from float images, values in [0, 1], to logits;
-            made in the strategy's scope.
-        example_loss: function of a batch's targets and logits to losses
-            `(batch,)`.
-        learning_rates: float array `(num_steps,)`, one rate a step.
-        batch_size: int. Examples a step, over all replicas.
-        strategy: tf.distribute.Strategy.
-        momentum: float. In [0, 1).
-        clip_norm: float. Largest norm of all gradients together, or None.
-        compile: bool. Whether to compile with XLA.
-
-    Attributes:
-        model: the keras.Model that is trained.
-        step: tf.Variable. Updates done.
+        sgd: `NetworkSgd` or `BankSgd`.
+        strategy: tf.distribute.Strategy that it was made with.
+        runtime: Runtime.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        example_loss: Callable,
-        learning_rates: np.ndarray,
-        batch_size: int,
-        strategy: tf.distribute.Strategy,
-        momentum: float = 0.9,
-        clip_norm: float | None = None,
-        compile: bool = True,
-    ):
-        replicas = strategy.num_replicas_in_sync
-        if batch_size < 1 or batch_size % replicas:
-            raise ValueError(
-                "`batch_size` must be a multiple of the number of replicas. "
-                f"Received: {batch_size} for {replicas} replicas."
-            )
-        self.strategy = strategy
-        self.batch_size = batch_size
-        self.num_steps = len(learning_rates)
-        self.momentum = momentum
-        self.clip_norm = clip_norm
-        self._example_loss = example_loss
-        self._learning_rates = tf.constant(learning_rates, tf.float32)
-        self.model = model
-        self.variables = [
-            variable.value for variable in model.trainable_variables
-        ]
-        # In the scope: each replica has its own copy beside its variable.
-        with strategy.scope():
-            self._velocities = [
-                tf.Variable(tf.zeros_like(variable), trainable=False)
-                for variable in self.variables
-            ]
-            self.step = tf.Variable(0, trainable=False, dtype=tf.int64)
-        self._compiled = tf.function(self._gradients, jit_compile=compile)
-        self._forward = tf.function(
-            lambda images: self.model(images, training=False),
-            jit_compile=compile,
-        )
+    def __init__(self, sgd, strategy: tf.distribute.Strategy, runtime: Runtime):
+        self.sgd = sgd
+        self.plan = sgd.plan
+        self._strategy = strategy
+        self._runtime = runtime
+        self._names: Sequence[str] = ()
 
     def fit(
         self,
-        make_dataset: Callable[[int], tf.data.Dataset],
+        streams: Sequence[Stream],
+        preprocess: Callable,
         title: str = "training",
-        checkpoints: Path | None = None,
-        steps_per_loop: int = 10,
-    ) -> list[float]:
+        folder: Path | None = None,
+        settings: dict | None = None,
+        names: Sequence[str] = (),
+        mixup: float = 0.0,
+    ) -> Training:
         """Runs the steps that are left.
 
         Args:
-            make_dataset: function of the first step to a dataset of dicts
-                `image` and `target` that has no end.
+            streams: Stream, one for each of the plan's.
+            preprocess: function of an image and a seed `(2,)` to a float image
+                of fixed size, values in [0, 1].
             title: str. What the progress bar says.
-            checkpoints: folder to resume from and to save to, or None.
-            steps_per_loop: int. Steps between two looks at the loss.
-
-        Returns:
-            Mean loss of each loop that was run.
+            folder: where checkpoints, `metrics.jsonl` and TensorBoard scalars
+                go, and what a killed run left is found; or None for none.
+            settings: dict. What the run is made with; a checkpoint of another
+                run is refused.
+            names: of the streams.
+            mixup: float. As in `training_batches`.
 
         Raises:
             FloatingPointError: if the loss is no longer finite.
+            Stopped: if SIGTERM or Ctrl-C came; what was done is saved.
+            ConnectionError: if another process is gone.
+            ValueError: if there is a checkpoint that does not fit.
         """
-        manager = None
-        if checkpoints is not None:
-            manager = self._restore(checkpoints)
-        start = int(self.step.read_value())
-        losses = []
-        if start >= self.num_steps:
-            return losses
-        dataset = self.strategy.experimental_distribute_dataset(
-            make_dataset(start)
-        )
-        iterator = iter(dataset)
-        saved = time.monotonic()
-        with progress(title, self.num_steps, start) as bar:
-            for first in range(start, self.num_steps, steps_per_loop):
-                number = min(steps_per_loop, self.num_steps - first)
-                loss = float(self._train_steps(iterator, tf.constant(number)))
-                if not math.isfinite(loss):
-                    raise FloatingPointError(
-                        "The loss must stay finite; try a lower learning "
-                        f"rate. Received: {loss} at step {first + number} of "
-                        f"{title}, rate {self._learning_rates[first]:.2g}."
+        self._names = names or [title]
+        checkpoints = None
+        if folder is not None:
+            checkpoints = Checkpoints(folder / "checkpoints", settings or {})
+            self._restore(checkpoints)
+        start = int(self.sgd.step.numpy())
+        if start >= self.plan.num_steps:
+            return Training(np.zeros((0, self.plan.group_size), np.float32))
+
+        def batches(replicas: Sequence[int], number: int) -> tf.data.Dataset:
+            return training_batches(
+                streams, self.plan, preprocess, start, replicas, number, mixup
+            )
+
+        input_rate = self._measure_input(batches) if folder else None
+        iterator = iter(distribution.distribute(self._strategy, batches))
+        chief = distribution.is_chief(self._strategy)
+        watcher = Watcher(folder, start) if folder and chief else None
+        try:
+            with StopSignals() as signals:
+                with progress(title, self.plan.num_steps, start) as bar:
+                    training = self._run(
+                        iterator, start, bar, checkpoints, watcher, signals
                     )
-                losses.append(loss)
-                bar.advance(number, f"loss {loss:.3f}")
-                now = time.monotonic()
-                if manager and now - saved > CHECKPOINT_SECONDS:
-                    manager.save(checkpoint_number=first + number)
-                    saved = now
-        return losses
+        except LOST as error:
+            if distribution.num_workers(self._strategy) == 1:
+                raise
+            raise ConnectionError(
+                "All workers must stay until the end; start them all again to "
+                "go on from the last checkpoint. Received: one that is gone "
+                f"({type(error).__name__})."
+            ) from error
+        finally:
+            if watcher:
+                watcher.__exit__()
+        training.input_images_per_second = input_rate
+        return training
 
-    def reset(self, weights: list[np.ndarray]) -> None:
-        """Starts anew from given weights, without compiling again."""
-        self.model.set_weights(weights)
-        for velocity in self._velocities:
-            velocity.assign(tf.zeros_like(velocity))
-        self.step.assign(0)
-
-    def predict(self, dataset: tf.data.Dataset, title: str) -> np.ndarray:
-        """Gives the logits of all examples whose label is not -1.
-
-        Args:
-            dataset: batches of one size, dicts of `image` and `label`.
-            title: str. What the progress bar says.
-
-        Returns:
-            Float32 array `(examples, classes)`.
-        """
-        logits = []
-        total = int(dataset.cardinality())
-        with progress(title, total) as bar:
-            for batch in dataset:
-                kept = batch["label"] >= 0
-                logits.append(self._forward(batch["image"])[kept].numpy())
-                bar.advance(1)
-        return np.concatenate(logits)
+    def _run(
+        self,
+        iterator,
+        start: int,
+        bar: Bar,
+        checkpoints: Checkpoints | None,
+        watcher: Watcher | None,
+        signals: StopSignals,
+    ) -> Training:
+        step, loop_steps = start, 1
+        saved_at, saved_step = time.monotonic(), start
+        rates, losses = [], []
+        while step < self.plan.num_steps:
+            number = min(loop_steps, self.plan.num_steps - step)
+            began = time.monotonic()
+            loop = self._train_steps(iterator, tf.constant(number)).numpy()
+            seconds = time.monotonic() - began
+            groups = self._groups(step, number)
+            self._check_finite(loop, groups, step)
+            step += number
+            losses.append(loop)
+            # The first loop compiles.
+            images = int((groups >= 0).sum()) * self.plan.batch_size
+            if len(losses) > 1:
+                rates.append((images, seconds))
+            figures = {
+                **loss_figures(loop, groups, self._names),
+                "learning_rate": self.sgd.rate_at(step - 1),
+                "images_per_second": round(images / seconds, 2),
+            }
+            bar.advance(
+                number,
+                f"loss {figures['loss']:.3f}, {images / seconds:,.0f} images/s",
+            )
+            if watcher:
+                watcher.write(step, figures)
+            stop, seconds = self._agree(signals, seconds)
+            due = time.monotonic() - saved_at > self._runtime.checkpoint_seconds
+            every = self._runtime.checkpoint_steps
+            due |= every is not None and step - saved_step >= every
+            last = step == self.plan.num_steps
+            if checkpoints and (due or stop or last):
+                self._save(checkpoints, step)
+                saved_at, saved_step = time.monotonic(), step
+            if stop and not last:
+                kept = "is saved; run again to go on"
+                raise Stopped(
+                    f"Stopped by {signals.received or 'another worker'} after "
+                    f"step {step:,} of {self.plan.num_steps:,}, which "
+                    f"{kept if checkpoints else 'is lost'}."
+                )
+            loop_steps = self._next_loop(loop_steps, seconds / number)
+            if every is not None:
+                loop_steps = min(loop_steps, every)
+        images, seconds = np.sum(rates, axis=0) if rates else (0, 0)
+        return Training(
+            np.concatenate(losses), images / seconds if seconds else None
+        )
 
     @tf.function
     def _train_steps(self, iterator, number):
-        total = tf.constant(0.0)
-        for _ in tf.range(number):
-            losses = self.strategy.run(self._train_step, (next(iterator),))
-            total += self.strategy.reduce("SUM", losses, axis=None)
-        return total / tf.cast(number, tf.float32)
+        losses = tf.TensorArray(tf.float32, size=number)
+        for place in tf.range(number):
+            each = self._strategy.run(self.sgd.replica_step, (next(iterator),))
+            total = self._strategy.reduce("SUM", each, axis=None)
+            losses = losses.write(place, total)
+        return losses.stack()
 
-    def _train_step(self, batch):
-        loss, gradients = self._compiled(batch["image"], batch["target"])
-        context = tf.distribute.get_replica_context()
-        gradients = context.all_reduce("SUM", gradients)
-        if self.clip_norm is not None:
-            gradients, _ = tf.clip_by_global_norm(gradients, self.clip_norm)
-        rate = tf.gather(self._learning_rates, self.step)
-        context.merge_call(self._update, args=(gradients, rate))
-        return loss
+    def _groups(self, first: int, number: int) -> np.ndarray:
+        """Tells the stream of each group, -1 where idle: `(steps, groups)`."""
+        rows = []
+        for step in range(first, first + number):
+            stream, _, counts = self.plan.groups(np.int64(step))
+            rows.append(np.where(counts, stream, -1))
+        return np.stack(rows)
 
-    def _gradients(self, images, targets):
-        """Gives the replica's share of the loss and of its gradients."""
-        with tf.GradientTape() as tape:
-            logits = self.model(images, training=True)
-            losses = self._example_loss(targets, logits)
-            loss = tf.reduce_sum(losses) / self.batch_size
-            penalty = self.model.losses
-            if penalty:
-                replicas = self.strategy.num_replicas_in_sync
-                loss += tf.add_n(penalty) / replicas
-        return loss, tape.gradient(
-            loss, self.variables, unconnected_gradients="zero"
+    def _next_loop(self, steps: int, seconds_a_step: float) -> int:
+        """Gives the steps of the next loop: at most twice as many."""
+        aim = int(self._runtime.loop_seconds / seconds_a_step)
+        return max(1, min(aim, 2 * steps, self._runtime.max_loop_steps))
+
+    def _agree(
+        self, signals: StopSignals, seconds: float
+    ) -> tuple[bool, float]:
+        """Makes all processes stop together, and loop equally."""
+        stop, total = distribution.sum_over_workers(
+            self._strategy, [float(signals.received is not None), seconds]
+        )
+        return stop > 0, total / distribution.num_workers(self._strategy)
+
+    def _check_finite(
+        self, losses: np.ndarray, groups: np.ndarray, first: int
+    ) -> None:
+        if np.isfinite(losses).all():
+            return
+        row, group = np.argwhere(~np.isfinite(losses))[0]
+        step = first + int(row)
+        raise FloatingPointError(
+            "The loss must stay finite; try a lower learning rate. "
+            f"Received: {losses[row, group]} at step {step} of "
+            f"{self._names[groups[row, group]]}, "
+            f"rate {self.sgd.rate_at(step):.2g}."
         )
 
-    def _update(self, strategy, gradients, rate):
-        update = strategy.extended.update
-        for variable, velocity, gradient in zip(
-            self.variables, self._velocities, gradients, strict=True
-        ):
-            update(
-                velocity,
-                lambda v, g: v.assign(self.momentum * v + g),
-                args=(gradient,),
-                group=False,
+    def _measure_input(self, batches: Callable) -> float | None:
+        """Gives the images a second of the input alone, on this process."""
+        replicas = distribution.local_replicas(self._strategy)
+        number = self._strategy.num_replicas_in_sync
+        images, began = 0, None
+        for batch in batches(replicas, number).take(1 + INPUT_BATCHES):
+            if began is None:  # the first one starts the pipeline
+                began = time.monotonic()
+                continue
+            images += len(batch["image"])
+            if time.monotonic() - began > INPUT_SECONDS:
+                break
+        seconds = time.monotonic() - began
+        return images / seconds if images else None
+
+    def _save(self, checkpoints: Checkpoints, step: int) -> None:
+        if not distribution.is_chief(self._strategy):
+            return
+        state = {name: v.numpy() for name, v in self.sgd.state.items()}
+        checkpoints.save(step, state)
+
+    def _restore(self, checkpoints: Checkpoints) -> None:
+        shapes = {
+            name: tuple(variable.shape)
+            for name, variable in self.sgd.state.items()
+        }
+        found = checkpoints.restore(shapes)
+        step = 0
+        if found is not None:
+            step, state = found
+            for name, variable in self.sgd.state.items():
+                variable.assign(state[name])
+            self.sgd.step.assign(step)
+        workers, total, squares = distribution.sum_over_workers(
+            self._strategy, [1, step, step**2]
+        )
+        if workers * squares != total**2:
+            raise ValueError(
+                "All workers must find the same checkpoint: --workdir must be "
+                f"a folder they share. Received: step {step} on this one."
             )
-            update(
-                variable,
-                lambda w, v, rate: w.assign_sub(rate * v),
-                args=(velocity, rate),
-                group=False,
-            )
-        update(self.step, lambda step: step.assign_add(1), group=False)
-
-    def _restore(self, directory: Path) -> tf.train.CheckpointManager:
-        checkpoint = tf.train.Checkpoint(
-            model=[variable.value for variable in self.model.variables],
-            velocities=self._velocities,
-            step=self.step,
-        )
-        manager = tf.train.CheckpointManager(
-            checkpoint, str(directory), max_to_keep=2
-        )
-        if manager.latest_checkpoint:
-            status = checkpoint.restore(manager.latest_checkpoint)
-            status.assert_existing_objects_matched()
-        return manager

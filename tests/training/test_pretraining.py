@@ -14,6 +14,7 @@ from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.bit_weights import named_variables
 from keras_experts.models.bit_weights import read_npz
+from keras_experts.training import experts
 from keras_experts.training import pretraining
 
 SMALL = [
@@ -28,7 +29,7 @@ SMALL = [
 
 def train_experts(workdir, *more):
     config.parse(["stages/demo_experts.gin"], [*SMALL, *more])
-    return pretraining.train_experts(workdir)
+    return experts.train_experts(workdir)
 
 
 @pytest.fixture

@@ -1,0 +1,468 @@
+"""The second upstream stage: an expert for each part of the data."""
+
+import dataclasses
+import functools
+import shutil
+import time
+from collections.abc import Callable
+from collections.abc import Sequence
+from pathlib import Path
+
+import gin
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_experts import config
+from keras_experts import files
+from keras_experts.data.batches import BatchPlan
+from keras_experts.data.batches import Stream
+from keras_experts.data.batches import stream_seed
+from keras_experts.data.label_rows import Targets
+from keras_experts.data.upstream import Upstream
+from keras_experts.models import experts as expert_models
+from keras_experts.models import heads
+from keras_experts.models import run_folder
+from keras_experts.models.bit_weights import fingerprint
+from keras_experts.training import distribution
+from keras_experts.training import stages
+from keras_experts.training.bank_sgd import BankSgd
+from keras_experts.training.evaluation import Predictor
+from keras_experts.training.evaluation import hits
+from keras_experts.training.evaluation import largest_of_first
+from keras_experts.training.losses import make_loss
+from keras_experts.training.runtime import Runtime
+from keras_experts.training.sgd import NetworkSgd
+from keras_experts.training.sgd import SgdOptions
+from keras_experts.training.slices import Slice
+from keras_experts.training.slices import label_slices
+from keras_experts.training.trainer import Trainer
+from keras_experts.training.trainer import Training
+
+KINDS = ("adapter", "full")
+# Share of the upstream's labels in an expert's prior (DESIGN: none is zero).
+PRIOR_OF_ALL = 0.01
+
+
+@dataclasses.dataclass
+class ExpertStage:
+    """What training an expert needs, made once for all of them.
+
+    Attributes:
+        folder: Path. `experts/KIND` of the run.
+        workdir: Path. Folder of the run.
+        data: Upstream.
+        baseline: dict. The baseline's metadata.
+        classifier: keras.Model. The baseline.
+        targets: Targets of the training images.
+        example_loss: function of targets and logits to losses `(batch,)`.
+        preprocess: function of `(image, seed)`.
+        learning_rates: float array `(num_steps,)`.
+        batch_size: int. Images an update.
+        options: SgdOptions.
+        strategy: tf.distribute.Strategy.
+        runtime: Runtime.
+        precision: str.
+        seed: int.
+        settings: dict. What the experts are made with.
+    """
+
+    folder: Path
+    workdir: Path
+    data: Upstream
+    baseline: dict
+    classifier: keras.Model
+    targets: Targets
+    example_loss: Callable
+    preprocess: Callable
+    learning_rates: np.ndarray
+    batch_size: int
+    options: SgdOptions
+    strategy: tf.distribute.Strategy
+    runtime: Runtime
+    precision: str
+    seed: int
+    settings: dict
+
+    def stream(self, part: Slice) -> Stream:
+        """Gives an expert's images, in an order of its own."""
+        seed = stream_seed(self.seed, part.name)
+        return Stream(self.data.train, self.targets, seed, part.train)
+
+    def predictor(self, model: keras.Model) -> Predictor:
+        """Makes what predicts classes with a network."""
+        return Predictor(
+            model,
+            self.strategy,
+            self.runtime,
+            self.baseline["image_size"],
+            largest_of_first(len(self.data.classes)),
+        )
+
+    @functools.cached_property
+    def baseline_hits(self) -> np.ndarray:
+        """Which test images the baseline classifies right, bool."""
+        predicted = self.predictor(self.classifier)(self.data.test)
+        return hits(predicted, self.data.class_targets(self.data.test))
+
+    def write(
+        self,
+        part: Slice,
+        training: Training,
+        final_loss: float | None,
+        predictor: Predictor,
+        save: Callable[[Path], None],
+        seconds: float,
+    ) -> None:
+        """Evaluates an expert and writes what it is."""
+        directory = self.folder / part.name
+        before = after = None
+        if len(part.test):
+            images = self.data.test.subset(part.test)
+            right = hits(predictor(images), self.data.class_targets(images))
+            after = float(right.mean())
+            before = float(self.baseline_hits[part.test].mean())
+        metadata = {
+            "name": part.name,
+            "kind": self.settings["kind"],
+            "dataset": self.data.name,
+            "synset": part.synset,
+            "num_images": len(part.train),
+            "image_size": self.baseline["image_size"],
+            "num_steps": len(self.learning_rates),
+            "batch_size": self.batch_size,
+            "bottleneck_ratio": self.settings["bottleneck_ratio"],
+            "final_loss": final_loss,
+            "slice_top1": after,
+            "slice_top1_baseline": before,
+            **stages.speed(training),
+            "seconds": round(seconds, 1),
+            "settings": self.settings,
+        }
+        if distribution.is_chief(self.strategy):
+            prior = label_prior(self.targets, part.train)
+            run_folder.save_label_prior(prior, directory)
+            save(directory)
+        stages.finish(directory, metadata, self.strategy)
+
+
+@config.configurable
+def train_experts(
+    workdir: str | Path,
+    kind: str = gin.REQUIRED,
+    upstream: Callable[[], Upstream] = gin.REQUIRED,
+    augmentation: Callable = gin.REQUIRED,
+    schedule: Callable = gin.REQUIRED,
+    num_steps: int = gin.REQUIRED,
+    batch_size: int = gin.REQUIRED,
+    experts_per_step: int = 16,
+    slices: Callable[..., list[Slice]] = label_slices,
+    names: Sequence[str] | None = None,
+    bottleneck_ratio: float = 0.5,
+    label_smoothing: float = 0.0,
+    momentum: float = 0.9,
+    clip_norm: float | None = None,
+    weight_decay: float = 0.0,
+    precision: str = "float32",
+    runtime: Callable[[], Runtime] = Runtime,
+    seed: int = 0,
+) -> list[dict]:
+    """Trains experts, each for the same number of updates.
+
+    Adapter experts train new adapters only: backbone and head are frozen. They
+    train together, in batches that hold a group of images for each of some
+    experts. Full experts are the baseline fine-tuned whole, one after the
+    other (paper, section 4.1). An expert that is finished is not trained
+    again.
+
+    Args:
+        workdir: folder of the whole run; results go to `experts/KIND/NAME/`.
+        kind: str. "adapter" or "full".
+        upstream: function that reads the data.
+        augmentation: function of `(image, seed, image_size=...)`.
+        schedule: function of the number of steps to rates `(num_steps,)`.
+        num_steps: int. Updates of each expert.
+        batch_size: int. Images of an update, over all replicas.
+        experts_per_step: int. Adapter experts in one batch, at most.
+        slices: function that gives the experts and their images, as in
+            `training.slices`.
+        names: list of str. Train these only (a share of the run's experts,
+            beside which other processes may train others), or None for all.
+        bottleneck_ratio: float. As in `ResidualAdapter`.
+        label_smoothing: float. As in the losses, in [0, 1).
+        momentum: float. In [0, 1).
+        clip_norm: float. Largest norm of an expert's gradients, or None.
+        weight_decay: float. At least 0.
+        precision: str. "float32" or "bfloat16".
+        runtime: function that makes the Runtime.
+        seed: int. Of the adapters, the order and the augmentation.
+
+    Returns:
+        list of dict. The `metadata.json` of each expert.
+
+    Raises:
+        FileNotFoundError: if there is no baseline or no `experts.json`.
+        ValueError: if an argument is out of its range, or an expert is there
+            and was made with others.
+        Stopped: if SIGTERM or Ctrl-C came; run it again to go on.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"`kind` must be one of {KINDS}. Received: {kind!r}.")
+    stages.check_lengths(num_steps, batch_size)
+    workdir = Path(workdir)
+    options = SgdOptions(clip_norm, weight_decay, momentum)
+    running = runtime()
+    strategy = running.make_strategy()
+    keras.utils.set_random_seed(seed)
+    with strategy.scope(), stages.precision_of(precision):
+        classifier, baseline = run_folder.load_baseline(workdir)
+    settings = {
+        "kind": kind,
+        "upstream": stages.describe(upstream),
+        "augmentation": stages.describe(augmentation),
+        "schedule": stages.describe(schedule),
+        "num_steps": num_steps,
+        "batch_size": batch_size,
+        "slices": stages.describe(slices),
+        "bottleneck_ratio": bottleneck_ratio,
+        "label_smoothing": label_smoothing,
+        "momentum": momentum,
+        "clip_norm": clip_norm,
+        "weight_decay": weight_decay,
+        "precision": precision,
+        "seed": seed,
+        "baseline": fingerprint(heads.backbone_of(classifier)),
+    }
+    data = upstream()
+    if data.classes != baseline["classes"]:
+        raise ValueError(
+            "Experts must train on the classes of the baseline. Received: "
+            f"{len(data.classes)} other classes in {data.name}."
+        )
+    stage = ExpertStage(
+        folder=workdir / "experts" / kind,
+        workdir=workdir,
+        data=data,
+        baseline=baseline,
+        classifier=classifier,
+        targets=data.targets(data.train, baseline["loss"]),
+        example_loss=make_loss(baseline["loss"], label_smoothing),
+        preprocess=functools.partial(
+            augmentation, image_size=baseline["image_size"]
+        ),
+        learning_rates=schedule(num_steps),
+        batch_size=batch_size,
+        options=options,
+        strategy=strategy,
+        runtime=running,
+        precision=precision,
+        seed=seed,
+        settings=settings,
+    )
+    parts = slices(data, workdir, _baseline_features(stage))
+    parts = _named(parts, names)
+    todo = [
+        part
+        for part in parts
+        if stages.read_finished(stage.folder / part.name, settings) is None
+    ]
+    if todo and kind == "adapter":
+        _train_bank(stage, parts, todo, experts_per_step, bottleneck_ratio)
+    elif todo:
+        _train_full(stage, todo)
+    return [
+        files.read_json(stage.folder / part.name / "metadata.json")
+        for part in parts
+    ]
+
+
+def label_prior(targets: Targets, indices: np.ndarray) -> np.ndarray:
+    """Gives how often each output is one in an expert's slice.
+
+    A hundredth of it is the upstream's, so that no probability is zero which
+    is none there. For label matching (paper, section 5).
+
+    Returns:
+        Float32 array `(outputs,)` of sum 1.
+    """
+    own, everything = targets.mean(indices), targets.mean()
+    prior = (1 - PRIOR_OF_ALL) * own / own.sum()
+    prior += PRIOR_OF_ALL * everything / everything.sum()
+    return prior.astype(np.float32)
+
+
+def _named(parts: list[Slice], names: Sequence[str] | None) -> list[Slice]:
+    known = {part.name: part for part in parts}
+    unknown = sorted(set(names or ()) - known.keys())
+    if unknown:
+        raise ValueError(
+            f"Experts must be among {sorted(known)}. "
+            f"Received: {', '.join(unknown)}."
+        )
+    return parts if names is None else [known[name] for name in names]
+
+
+def _baseline_features(stage: ExpertStage) -> Callable:
+    def features(images) -> np.ndarray:
+        model = stage.classifier.get_layer(heads.FEATURES_NAME)
+        size = stage.baseline["image_size"]
+        predictor = Predictor(model, stage.strategy, stage.runtime, size)
+        return predictor(images, "baseline's features")
+
+    return features
+
+
+def _train_full(stage: ExpertStage, todo: list[Slice]) -> None:
+    plan = BatchPlan(1, len(stage.learning_rates), stage.batch_size)
+    model = stage.classifier
+    sgd = NetworkSgd(
+        model,
+        stage.example_loss,
+        stage.learning_rates,
+        plan,
+        stage.strategy,
+        stage.options,
+        stage.runtime.compile,
+    )
+    predictor = stage.predictor(model)
+    _ = stage.baseline_hits  # before the baseline is trained on
+    initial = model.get_weights()
+    for part in todo:
+        started = time.monotonic()
+        sgd.reset(initial)
+        directory = stage.folder / part.name
+        training = Trainer(sgd, stage.strategy, stage.runtime).fit(
+            [stage.stream(part)],
+            stage.preprocess,
+            part.name,
+            directory,
+            {**stage.settings, "data": stage.data.name, "name": part.name},
+        )
+        losses = training.losses
+        stage.write(
+            part,
+            training,
+            float(losses[-1].sum()) if len(losses) else None,
+            predictor,
+            functools.partial(run_folder.save_model, model),
+            time.monotonic() - started,
+        )
+
+
+def _train_bank(
+    stage: ExpertStage,
+    parts: list[Slice],
+    todo: list[Slice],
+    experts_per_step: int,
+    bottleneck_ratio: float,
+) -> None:
+    started = time.monotonic()
+    folder = stage.workdir / "training"
+    folder /= f"adapter-{stages.digest([part.name for part in parts])}"
+    todo = _as_begun(folder, parts, todo, distribution.is_chief(stage.strategy))
+    plan = BatchPlan(
+        len(todo),
+        len(stage.learning_rates),
+        stage.batch_size,
+        min(experts_per_step, len(todo)),
+    )
+    with stage.strategy.scope(), stages.precision_of(stage.precision):
+        single = _with_adapters(stage.classifier, bottleneck_ratio, None)
+        groups = _with_adapters(
+            stage.classifier, bottleneck_ratio, plan.group_size
+        )
+    adapters = expert_models.adapter_variables(heads.backbone_of(single))
+    sgd = BankSgd(
+        groups,
+        expert_models.stacked_variables(heads.backbone_of(groups)),
+        {name: np.array(variable) for name, variable in adapters.items()},
+        stage.example_loss,
+        stage.learning_rates,
+        plan,
+        stage.strategy,
+        stage.options,
+        stage.runtime.compile,
+    )
+    training = Trainer(sgd, stage.strategy, stage.runtime).fit(
+        [stage.stream(part) for part in todo],
+        stage.preprocess,
+        f"{len(todo)} experts",
+        folder,
+        {
+            **stage.settings,
+            "data": stage.data.name,
+            "experts": [part.name for part in todo],
+            "experts_per_step": plan.group_size,
+        },
+        [part.name for part in todo],
+    )
+    last = _last_losses(training, plan)
+    predictor = stage.predictor(single)
+    seconds = (time.monotonic() - started) / len(todo)
+    for index, part in enumerate(todo):
+        if run_folder.is_finished(stage.folder / part.name):
+            continue
+        for name, value in sgd.expert(index).items():
+            adapters[name].assign(value)
+        stage.write(
+            part,
+            training,
+            last.get(index),
+            predictor,
+            functools.partial(
+                run_folder.save_adapters, heads.backbone_of(single)
+            ),
+            seconds,
+        )
+    if distribution.is_chief(stage.strategy):
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        (folder / "experts.json").unlink()
+
+
+def _as_begun(
+    folder: Path, parts: list[Slice], todo: list[Slice], chief: bool
+) -> list[Slice]:
+    """Gives the experts that this share was begun with.
+
+    Where a run was killed after it had written some of its experts, they are
+    in its checkpoint all the same.
+    """
+    path = folder / "experts.json"
+    if path.exists():
+        begun = set(files.read_json(path)["names"])
+        return [part for part in parts if part.name in begun]
+    if chief:
+        files.write_json(path, {"names": [part.name for part in todo]})
+    return todo
+
+
+def _last_losses(training: Training, plan: BatchPlan) -> dict[int, float]:
+    """Gives the loss of each expert's last update, where it was done now."""
+    last = {}
+    first = plan.num_steps - len(training.losses)
+    for step, losses in enumerate(training.losses, start=first):
+        for stream, _, counts, loss in zip(
+            *plan.groups(np.int64(step)), losses, strict=True
+        ):
+            if counts:
+                last[int(stream)] = float(loss)
+    return last
+
+
+def _with_adapters(
+    classifier: keras.Model, bottleneck_ratio: float, num_groups: int | None
+) -> keras.Model:
+    """Copies a classifier into one whose new adapters alone are trainable."""
+    backbone = expert_models.add_adapters(
+        heads.backbone_of(classifier),
+        "single" if num_groups is None else "groups",
+        num_groups,
+        bottleneck_ratio,
+    )
+    expert_models.freeze_backbone(backbone)
+    head = classifier.get_layer(heads.HEAD_NAME)
+    model = heads.add_head(heads.image_features(backbone), head.units)
+    new_head = model.get_layer(heads.HEAD_NAME)
+    new_head.set_weights(head.get_weights())
+    new_head.trainable = False
+    return model

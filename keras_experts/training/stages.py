@@ -1,0 +1,132 @@
+"""What the upstream stages share: settings, precision, finished results."""
+
+import contextlib
+import hashlib
+import shutil
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+
+import gin
+import keras
+import tensorflow as tf
+
+from keras_experts import config
+from keras_experts import files
+from keras_experts.checks import check_at_least
+from keras_experts.console import say
+from keras_experts.models import run_folder
+from keras_experts.training import distribution
+from keras_experts.training.checkpoints import difference
+from keras_experts.training.trainer import Training
+
+# What a file holds, and not where it lies or how it is read.
+PLACES = ("data_dir",)
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+
+
+def describe(part: Callable | None) -> dict | None:
+    """Describes a part that gin chose: its name and what gin bound."""
+    if part is None:
+        return None
+    name = part.__name__
+    try:
+        bound = gin.get_bindings(name)
+    except ValueError:  # not gin's
+        bound = {}
+    arguments = {
+        key: describe(value) if callable(value) else value
+        for key, value in sorted(bound.items())
+        if key not in PLACES
+    }
+    return {"name": name, **arguments}
+
+
+def check_lengths(num_steps: int, batch_size: int) -> None:
+    """Raises unless both are at least 1."""
+    check_at_least(num_steps=(num_steps, 1), batch_size=(batch_size, 1))
+
+
+def read_finished(directory: Path, settings: dict) -> dict | None:
+    """Reads the metadata of a result that is there already.
+
+    Returns:
+        dict, or None where there is no finished result.
+
+    Raises:
+        ValueError: if it was made with other settings.
+    """
+    if not run_folder.is_finished(directory):
+        return None
+    metadata = files.read_json(directory / "metadata.json")
+    different = difference(metadata.get("settings", {}), as_json(settings))
+    if different:
+        raise ValueError(
+            "A finished result stays as it is; use another --workdir or remove "
+            f"it. Received: {directory}, made with {different}."
+        )
+    say(f"It is there already: {directory}")
+    return metadata
+
+
+def digest(names: Sequence[str]) -> str:
+    """Gives a short hash of a list of names."""
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+
+
+def as_json(settings: dict) -> dict:
+    """Gives settings as they come back from a file."""
+    return {
+        name: as_json(value)
+        if isinstance(value, dict)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+        for name, value in settings.items()
+    }
+
+
+def finish(
+    directory: Path, metadata: dict, strategy: tf.distribute.Strategy
+) -> None:
+    """Writes what marks a result as finished, after all else."""
+    if not distribution.is_chief(strategy):
+        return
+    config.write_operative_config(directory)
+    files.write_json(directory / "metadata.json", metadata)
+    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+
+
+def speed(training: Training) -> dict[str, float | None]:
+    """Gives the throughputs of a run for its metadata."""
+    return {
+        name: None if value is None else round(value, 2)
+        for name, value in (
+            ("images_per_second", training.images_per_second),
+            ("input_images_per_second", training.input_images_per_second),
+        )
+    }
+
+
+@contextlib.contextmanager
+def precision_of(name: str) -> Iterator[None]:
+    """Builds networks that compute in a precision; weights are float32.
+
+    Args:
+        name: str. "float32" or "bfloat16".
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if name not in PRECISIONS:
+        raise ValueError(
+            f"`precision` must be one of {sorted(PRECISIONS)}. "
+            f"Received: {name!r}."
+        )
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(PRECISIONS[name])
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

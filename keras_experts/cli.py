@@ -68,6 +68,8 @@ def make_parser() -> Parser:
         _add_choose_experts,
         _add_train_baseline,
         _add_train_experts,
+        _add_train_epn,
+        _add_merge_experts,
         _add_export,
         _add_select,
         _add_finetune,
@@ -101,7 +103,7 @@ def _add_choose_experts(parsers) -> None:
         "Choose the parts of a hierarchy that get an expert.",
     )
     add = command.add_argument
-    add("--hierarchy", required=True, help="wordnet:DIR or an is-a file")
+    add("--hierarchy", required=True, help="wordnet:DIR, is-a file or CSV")
     add("--counts", help="CSV with synset,images (one label an image)")
     add("--dataset", help="TFDS name, to count a set of several labels")
     add("--data_dir", help="folder of TFDS data sets")
@@ -110,6 +112,7 @@ def _add_choose_experts(parsers) -> None:
     add("--min_images", type=int, help="all nodes with so many images")
     add("--distinct", action="store_true", help="one node a set of images")
     add("--max_fraction", type=float, help="largest share of all images")
+    add("--tree", action="store_true", help="print a tree, not a table")
     add("--output", required=True, help="experts.json, or - for stdout")
 
 
@@ -144,6 +147,32 @@ def _add_train_experts(parsers) -> None:
         nargs="+",
         action="extend",
         help="names, with commas or spaces [all of experts.json]",
+    )
+
+
+def _add_train_epn(parsers) -> None:
+    _add_stage(
+        parsers,
+        "train_epn",
+        commands.train_epn,
+        "Train the expert prediction network; resumes when run again.",
+    )
+
+
+def _add_merge_experts(parsers) -> None:
+    command = _command(
+        parsers,
+        "merge_experts",
+        commands.merge_experts,
+        "Copy experts that other runs trained on the same baseline.",
+    )
+    command.add_argument("--workdir", required=True, help="folder of the run")
+    command.add_argument(
+        "--shares",
+        nargs="+",
+        action="extend",
+        required=True,
+        help="folders of the other runs",
     )
 
 

@@ -28,6 +28,7 @@ def choose_experts(options) -> None:
     from keras_experts import domains
     from keras_experts import files
     from keras_experts.console import print_table
+    from keras_experts.console import print_tree
     from keras_experts.hierarchy import Hierarchy
 
     if (options.num_experts is None) == (options.min_images is None):
@@ -55,6 +56,13 @@ def choose_experts(options) -> None:
     if _write_json(options.output, content):
         return
     files.write_json(options.output, content)
+    if options.tree:
+        print_tree(
+            f"Experts, written to {options.output}",
+            hierarchy.nearest_above([e.synset for e in experts]),
+            {e.synset: f"{e.name}  {e.num_images:,}" for e in experts},
+        )
+        return
     print_table(
         f"Experts, written to {options.output}",
         ("expert", "synset", "images"),
@@ -69,7 +77,7 @@ def train_baseline(options) -> None:
 
     _parse_gin(options)
     result = pretraining.train_baseline(options.workdir)
-    print(f"top1 {result['top1']:.4f} share")
+    _print_stage(result, [("top1", _percent(result["top1"]))])
 
 
 def train_experts(options) -> None:
@@ -85,17 +93,54 @@ def train_experts(options) -> None:
     results = experts.train_experts(options.workdir, **given)
     print_table(
         "Top-1 on the test images of each slice",
-        ("expert", "images", "baseline", "expert's own"),
+        (
+            *("expert", "images", "baseline", "expert's own", "last loss"),
+            *("images/s", "input images/s"),
+        ),
         [
             (
                 row["name"],
                 f"{row['num_images']:,}",
                 _percent(row["slice_top1_baseline"]),
                 _percent(row["slice_top1"]),
+                _figure(row["final_loss"], ".3f"),
+                _figure(row["images_per_second"], ",.1f"),
+                _figure(row["input_images_per_second"], ",.0f"),
             )
             for row in results
         ],
     )
+
+
+def train_epn(options) -> None:
+    """Trains the expert prediction network."""
+    _load_tensorflow()
+    from keras_experts.training import prediction_network
+
+    _parse_gin(options)
+    result = prediction_network.train_epn(options.workdir)
+    found = result["calibration"]
+    _print_stage(
+        result,
+        [
+            ("accuracy", _percent(result["accuracy"])),
+            (
+                "expected calibration error",
+                _percent(found["expected_calibration_error"]),
+            ),
+            ("brier score", f"{found['brier_score']:.4f}"),
+        ],
+    )
+
+
+def merge_experts(options) -> None:
+    """Merges shares of experts into one run."""
+    _load_tensorflow()
+    from keras_experts.models import run_folder
+
+    copied = run_folder.merge_experts(options.workdir, options.shares)
+    for expert in copied:
+        print(expert)
 
 
 def export(options) -> None:
@@ -197,6 +242,32 @@ def _write_json(path: str | None, content: object) -> bool:
     return path == "-"
 
 
+def _print_stage(result: dict, figures: list[tuple[str, str]]) -> None:
+    from keras_experts.console import print_table
+
+    print_table(
+        result["name"],
+        ("figure", "value"),
+        [
+            ("images", f"{result['num_images']:,}"),
+            ("steps", f"{result['num_steps']:,}"),
+            ("batch size", f"{result['batch_size']:,}"),
+            ("last loss", _figure(result["final_loss"], ".3f")),
+            *figures,
+            ("step, images/s", _figure(result["images_per_second"], ",.1f")),
+            (
+                "input alone, images/s",
+                _figure(result["input_images_per_second"], ",.0f"),
+            ),
+            ("seconds", f"{result['seconds']:,.0f}"),
+        ],
+    )
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.1%}"
 
@@ -224,6 +295,8 @@ def _load_tensorflow() -> None:
     with _silent_stderr():
         import tensorflow as tf
 
-        tf.config.list_logical_devices()
+        # Several workers must be told of each other before devices are used.
+        if "TF_CONFIG" not in os.environ:
+            tf.config.list_logical_devices()
     for name in ("absl", "tensorflow"):
         logging.getLogger(name).setLevel(logging.ERROR)

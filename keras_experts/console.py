@@ -4,6 +4,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -14,6 +15,8 @@ from rich.progress import TextColumn
 from rich.progress import TimeElapsedColumn
 from rich.progress import TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
 
 # Seconds between two lines where stderr is a file and no terminal.
 SECONDS_A_LINE = 30
@@ -86,10 +89,32 @@ def print_table(
         table.add_column(column, justify=side, overflow="fold")
     for row in rows:
         table.add_row(*(str(value) for value in row))
-    console = Console(markup=False, emoji=False, highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_IN_FILES  # nothing is cut for want of room
-    console.print(table)
+    _to_stdout(table)
+
+
+def print_tree(
+    title: str, parents: Mapping[str, Sequence[str]], labels: Mapping[str, str]
+) -> None:
+    """Prints a tree to stdout; what has several parents stands under the first.
+
+    Args:
+        title: str. Printed above.
+        parents: of each node those of its parents that are in the tree.
+        labels: what is printed for each node, in the order of siblings.
+    """
+    tree = Tree(title, guide_style="")
+    branches: dict[str, Tree] = {}
+
+    def branch(node: str) -> Tree:
+        if node not in branches:
+            above = parents[node]
+            root = branch(above[0]) if above else tree
+            branches[node] = root.add(Text(labels[node]))
+        return branches[node]
+
+    for node in labels:
+        branch(node)
+    _to_stdout(tree)
 
 
 def silence() -> None:
@@ -99,6 +124,13 @@ def silence() -> None:
     """
     with open(os.devnull, "wb") as void:
         os.dup2(void.fileno(), 2)
+
+
+def _to_stdout(content: object) -> None:
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_IN_FILES  # nothing is cut for want of room
+    console.print(content)
 
 
 def say(line: str) -> None:

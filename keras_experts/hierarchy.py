@@ -6,13 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_experts import hierarchy_files
 from keras_experts.checks import check_at_least
 from keras_experts.domains import RESERVED_NAME
 from keras_experts.domains import ExpertDomain
-from keras_experts.files import open_text
-
-# Of a noun, in wndb(5): the classes it is a kind or an instance of.
-HYPERNYM_POINTERS = ("@", "@i")
 
 
 class Hierarchy:
@@ -44,10 +41,12 @@ class Hierarchy:
 
     @classmethod
     def read(cls, source: str | Path) -> "Hierarchy":
-        """Reads `wordnet:DIR` or the path of an is-a file."""
+        """Reads `wordnet:DIR`, or the path of an is-a file or of a CSV."""
         kind, _, directory = str(source).partition("wordnet:")
         if not kind and directory:
             return cls.from_wordnet(directory)
+        if str(source).endswith(".csv"):
+            return cls.from_csv(source)
         return cls.from_is_a(source)
 
     @classmethod
@@ -61,21 +60,8 @@ class Hierarchy:
             FileNotFoundError: if it does not.
             ValueError: if the file is not in WordNet's format (wndb(5)).
         """
-        path = Path(directory) / "data.noun"
-        parents, lemmas = {}, {}
-        with open_text(path) as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.startswith("  "):  # the licence
-                    continue
-                try:
-                    node, above, words = _parse_noun(line)
-                except (ValueError, IndexError) as error:
-                    raise ValueError(
-                        "A line of data.noun must follow wndb(5). "
-                        f"Received: {path}, line {number}: {line[:60]!r}."
-                    ) from error
-                parents[node], lemmas[node] = above, words
-        return cls(parents, lemmas, f"wordnet:{directory}")
+        links = hierarchy_files.read_wordnet(Path(directory) / "data.noun")
+        return cls(*links, f"wordnet:{directory}")
 
     @classmethod
     def from_is_a(cls, path: str | Path) -> "Hierarchy":
@@ -88,35 +74,22 @@ class Hierarchy:
             FileNotFoundError: if there is no such file.
             ValueError: if a line has not two words, or the file has none.
         """
-        path = Path(path)
-        parents: dict[str, list[str]] = {}
-        with open_text(path) as lines:
-            for number, line in enumerate(lines, start=1):
-                words = line.split()
-                if not words:
-                    continue
-                if len(words) != 2:
-                    raise ValueError(
-                        "A line of an is-a file must be `parent child`. "
-                        f"Received: {path}, line {number}: {line.rstrip()!r}."
-                    )
-                parent, child = words
-                parents.setdefault(child, [])
-                if parent not in parents[child]:
-                    parents[child].append(parent)
-        if not parents:
-            raise ValueError(
-                f"An is-a file must have at least one link. Received: {path}."
-            )
-        name = path.name.removesuffix(".txt").removesuffix(".is_a")
-        words_path = path.with_name(f"{name}.words.txt")
-        lemmas = {}
-        if words_path.exists():
-            with open_text(words_path) as lines:
-                for line in lines:
-                    node, _, names = line.rstrip("\n").partition("\t")
-                    lemmas[node] = [word.strip() for word in names.split(",")]
-        return cls(parents, lemmas, str(path))
+        return cls(*hierarchy_files.read_is_a(Path(path)), str(path))
+
+    @classmethod
+    def from_csv(cls, path: str | Path) -> "Hierarchy":
+        """Reads a CSV with the columns `parent` and `child`, a link a row.
+
+        A column `name`, where there is one, holds the child's names, the
+        usual one first, with "|" between them. A class that is not a child of
+        anything may have an empty `parent`.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if a column or a child is missing, or the links form a
+                cycle.
+        """
+        return cls(*hierarchy_files.read_csv(Path(path)), str(path))
 
     def ancestors(self, node: str) -> frozenset[str]:
         """Gives the node and everything above it, over all links.
@@ -244,6 +217,26 @@ class Hierarchy:
             dtype=bool,
         )
 
+    def nearest_above(self, nodes: Iterable[str]) -> dict[str, list[str]]:
+        """Gives of each node the nearest others of these that are above it.
+
+        Args:
+            nodes: some of the hierarchy's.
+
+        Returns:
+            dict from each node to those above it with none of the others
+            between, the one with the most ancestors first.
+        """
+        chosen = set(nodes)
+        nearest = {}
+        for node in nodes:
+            above = (self.ancestors(node) & chosen) - {node}
+            further = set().union(*(self.ancestors(a) - {a} for a in above))
+            nearest[node] = sorted(
+                above - further, key=lambda a: (-self._depth(a), a)
+            )
+        return nearest
+
     def _ancestors(self, node: str) -> frozenset[str]:
         if node in self._known:
             return self._known[node]
@@ -309,18 +302,3 @@ class Hierarchy:
 def _readable(lemma: str) -> str:
     lower = lemma.strip().lower()
     return "".join(c if c.isalnum() and c.isascii() else "_" for c in lower)
-
-
-def _parse_noun(line: str) -> tuple[str, list[str], list[str]]:
-    """Reads a line of data.noun: its node, its hypernyms and its lemmas."""
-    fields = line.split("|")[0].split()
-    num_words = int(fields[3], 16)
-    lemmas = fields[4 : 4 + 2 * num_words : 2]
-    num_pointers = int(fields[4 + 2 * num_words])
-    start = 5 + 2 * num_words
-    above = []
-    for place in range(start, start + 4 * num_pointers, 4):
-        symbol, offset, part = fields[place : place + 3]
-        if symbol in HYPERNYM_POINTERS and part == "n":
-            above.append(f"n{offset}")
-    return f"n{fields[0]}", above, lemmas

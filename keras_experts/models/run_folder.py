@@ -11,6 +11,7 @@ training/adapter-*/              metrics of adapters trained together
 .../operative_config.gin         what it was made with
 """
 
+import shutil
 from pathlib import Path
 
 import keras
@@ -18,10 +19,12 @@ import numpy as np
 from keras import ops
 
 from keras_experts import files
+from keras_experts.domains import read_experts
 from keras_experts.models import experts as expert_models
 from keras_experts.models import heads
 from keras_experts.models.backbone import BitResNet
 from keras_experts.models.bit_weights import assign
+from keras_experts.models.bit_weights import fingerprint
 from keras_experts.models.bit_weights import read_npz
 
 MODEL_FILE = "model.keras"
@@ -105,3 +108,96 @@ def load_expert(
     variables = expert_models.adapter_variables(backbone)
     assign(variables, values, f"the adapters in {directory}")
     return backbone, metadata
+
+
+def load_bank(workdir: str | Path) -> tuple[BitResNet, list[str]]:
+    """Puts all finished adapter experts of a run into one bank.
+
+    Args:
+        workdir: folder of the run.
+
+    Returns:
+        `BitResNet` with a bank, and the experts' names in its order, which is
+        that of `experts.json`; others, by name, come after.
+
+    Raises:
+        FileNotFoundError: if there is no baseline.
+        ValueError: if there is no finished adapter expert, or one does not
+            stand on this baseline.
+    """
+    workdir = Path(workdir)
+    baseline = heads.backbone_of(load_baseline(workdir)[0])
+    names = [name for kind, name in list_experts(workdir) if kind == "adapter"]
+    if not names:
+        raise ValueError(
+            "A bank must have an expert (keras-experts train_experts). "
+            f"Received: {workdir} with no finished adapter expert."
+        )
+    listed = workdir / "experts.json"
+    if listed.exists():
+        order = {e.name: e.index for e in read_experts(listed)}
+        names.sort(key=lambda name: (order.get(name, len(order)), name))
+    own = fingerprint(baseline)
+    bank = None
+    for index, name in enumerate(names):
+        expert, metadata = load_expert(workdir, "adapter", name, baseline)
+        theirs = metadata["settings"]["baseline"]
+        if theirs != own:
+            raise ValueError(
+                "Experts of a bank must have been trained on its baseline. "
+                f"Received: {name}, on {theirs[:12]} and not {own[:12]}."
+            )
+        if bank is None:
+            ratio = expert.bottleneck_ratio
+            bank = expert_models.add_adapters(
+                baseline, "bank", len(names), ratio
+            )
+        expert_models.insert_expert(bank, index, expert)
+    return bank, names
+
+
+def merge_experts(workdir: str | Path, shares: list[str | Path]) -> list[str]:
+    """Copies finished experts of other runs on the same baseline into a run.
+
+    Args:
+        workdir: folder of the run.
+        shares: folders of runs that trained shares of its experts.
+
+    Returns:
+        "KIND/NAME" of the experts that were copied; those that the run has
+        already are left out.
+
+    Raises:
+        FileNotFoundError: if there is no baseline, or a share has no expert.
+        ValueError: if an expert stands on another baseline.
+    """
+    workdir = Path(workdir)
+    own = fingerprint(heads.backbone_of(load_baseline(workdir)[0]))
+    found = []
+    for share in map(Path, shares):
+        experts = list_experts(share)
+        if not experts:
+            raise FileNotFoundError(
+                "A share must have a finished expert. "
+                f"Received: {share} with none."
+            )
+        for kind, name in experts:
+            source = share / "experts" / kind / name
+            metadata = files.read_json(source / "metadata.json")
+            theirs = metadata["settings"]["baseline"]
+            if theirs != own:
+                raise ValueError(
+                    "Experts to merge must have been trained on the run's own "
+                    f"baseline. Received: {source}, on {theirs[:12]} and not "
+                    f"{own[:12]}."
+                )
+            found.append((kind, name, source))
+    copied = []
+    for kind, name, source in found:
+        target = workdir / "experts" / kind / name
+        if not is_finished(target):
+            shutil.rmtree(target, ignore_errors=True)
+            with files.whole_folder(target) as folder:
+                shutil.copytree(source, folder, dirs_exist_ok=True)
+            copied.append(f"{kind}/{name}")
+    return copied

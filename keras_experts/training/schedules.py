@@ -97,11 +97,7 @@ def cosine_schedule(
         Float32 array `(num_steps,)`.
     """
     _check_positive("num_steps", num_steps)
-    if not 0 <= warmup_steps < num_steps:
-        raise ValueError(
-            f"`warmup_steps` must be in [0, {num_steps}). "
-            f"Received: {warmup_steps}."
-        )
+    _check_warmup(warmup_steps, num_steps)
     steps = np.arange(num_steps)
     done = (steps - warmup_steps) / (num_steps - warmup_steps)
     cosine = 0.5 * (1 + np.cos(np.pi * np.clip(done, 0, 1)))
@@ -109,6 +105,47 @@ def cosine_schedule(
         warm = (steps + 1) / warmup_steps
         cosine = np.where(steps < warmup_steps, warm, cosine)
     return (learning_rate * cosine).astype(np.float32)
+
+
+@config.register
+def staircase_schedule(
+    num_steps: int,
+    batch_size: int,
+    base_learning_rate: float,
+    base_batch_size: int = 256,
+    divisions: tuple[float, ...] = (1 / 3, 2 / 3, 8 / 9),
+    warmup_steps: int = 0,
+) -> np.ndarray:
+    """Gives a linear warm-up, then a tenth after each division.
+
+    The rate scales with the batch size. The defaults are those of Big
+    Transfer's pre-training: divisions after 30, 60 and 80 of 90 epochs.
+
+    Args:
+        num_steps: int. All steps.
+        batch_size: int. Images a step.
+        base_learning_rate: float. Largest rate at `base_batch_size`.
+        base_batch_size: int. Images.
+        divisions: shares of all steps, in (0, 1).
+        warmup_steps: int. Steps of the warm-up, fewer than `num_steps`.
+
+    Returns:
+        Float32 array `(num_steps,)`.
+
+    References:
+        Big Transfer (Kolesnikov et al., 2020), section 3.2.
+    """
+    _check_positive("num_steps", num_steps)
+    _check_positive("batch_size", batch_size)
+    _check_warmup(warmup_steps, num_steps)
+    steps = np.arange(num_steps)
+    factors = np.ones(num_steps)
+    for division in divisions:
+        factors[steps >= division * num_steps] /= 10
+    if warmup_steps:
+        factors *= np.minimum(1.0, (steps + 1) / warmup_steps)
+    rate = base_learning_rate * batch_size / base_batch_size
+    return (rate * factors).astype(np.float32)
 
 
 @config.register
@@ -121,3 +158,11 @@ def constant_schedule(num_steps: int, learning_rate: float) -> np.ndarray:
 def _check_positive(name: str, value: int) -> None:
     if value < 1:
         raise ValueError(f"`{name}` must be at least 1. Received: {value}.")
+
+
+def _check_warmup(warmup_steps: int, num_steps: int) -> None:
+    if not 0 <= warmup_steps < num_steps:
+        raise ValueError(
+            f"`warmup_steps` must be in [0, {num_steps}). "
+            f"Received: {warmup_steps}."
+        )

@@ -1,0 +1,157 @@
+"""What training an expert needs, and what it leaves."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_experts.data.batches import Stream
+from keras_experts.data.batches import stream_seed
+from keras_experts.data.label_rows import Targets
+from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.upstream import Upstream
+from keras_experts.models import heads
+from keras_experts.models import run_folder
+from keras_experts.training import distribution
+from keras_experts.training import stages
+from keras_experts.training.evaluation import Predictor
+from keras_experts.training.evaluation import hits
+from keras_experts.training.evaluation import largest_of_first
+from keras_experts.training.runtime import Runtime
+from keras_experts.training.sgd import SgdOptions
+from keras_experts.training.slices import Slice
+from keras_experts.training.trainer import Training
+
+# Share of the upstream's labels in an expert's prior (DESIGN: none is zero).
+PRIOR_OF_ALL = 0.01
+
+
+@dataclasses.dataclass
+class ExpertStage:
+    """What training an expert needs, made once for all of them.
+
+    Attributes:
+        folder: Path. `experts/KIND` of the run.
+        workdir: Path. Folder of the run.
+        data: Upstream.
+        baseline: dict. The baseline's metadata.
+        classifier: keras.Model. The baseline.
+        targets: Targets of the training images.
+        example_loss: function of targets and logits to losses `(batch,)`.
+        preprocess: function of `(image, seed)`.
+        learning_rates: float array `(num_steps,)`.
+        batch_size: int. Images an update.
+        options: SgdOptions.
+        strategy: tf.distribute.Strategy.
+        runtime: Runtime.
+        precision: str.
+        seed: int.
+        settings: dict. What the experts are made with.
+    """
+
+    folder: Path
+    workdir: Path
+    data: Upstream
+    baseline: dict
+    classifier: keras.Model
+    targets: Targets
+    example_loss: Callable
+    preprocess: Callable
+    learning_rates: np.ndarray
+    batch_size: int
+    options: SgdOptions
+    strategy: tf.distribute.Strategy
+    runtime: Runtime
+    precision: str
+    seed: int
+    settings: dict
+
+    def stream(self, part: Slice) -> Stream:
+        """Gives an expert's images, in an order of its own."""
+        seed = stream_seed(self.seed, part.name)
+        return Stream(self.data.train, self.targets, seed, part.train)
+
+    def predictor(self, model: keras.Model) -> Predictor:
+        """Makes what predicts classes with a network."""
+        return Predictor(
+            model,
+            self.strategy,
+            self.runtime,
+            self.baseline["image_size"],
+            largest_of_first(len(self.data.classes)),
+        )
+
+    def baseline_features(self, images: LabeledImages) -> np.ndarray:
+        """Runs the baseline without its head: `(images, channels)`."""
+        predictor = Predictor(
+            self.classifier.get_layer(heads.FEATURES_NAME),
+            self.strategy,
+            self.runtime,
+            self.baseline["image_size"],
+        )
+        return predictor(images, "baseline's features")
+
+    @functools.cached_property
+    def baseline_hits(self) -> np.ndarray:
+        """Which test images the baseline classifies right, bool."""
+        predicted = self.predictor(self.classifier)(self.data.test)
+        return hits(predicted, self.data.class_targets(self.data.test))
+
+    def write(
+        self,
+        part: Slice,
+        training: Training,
+        final_loss: float | None,
+        predictor: Predictor,
+        save: Callable[[Path], None],
+        seconds: float,
+    ) -> None:
+        """Evaluates an expert and writes what it is."""
+        directory = self.folder / part.name
+        before = after = None
+        if len(part.test):
+            images = self.data.test.subset(part.test)
+            right = hits(predictor(images), self.data.class_targets(images))
+            after = float(right.mean())
+            before = float(self.baseline_hits[part.test].mean())
+        metadata = {
+            "name": part.name,
+            "kind": self.settings["kind"],
+            "dataset": self.data.name,
+            "synset": part.synset,
+            "num_images": len(part.train),
+            "image_size": self.baseline["image_size"],
+            "num_steps": len(self.learning_rates),
+            "batch_size": self.batch_size,
+            "bottleneck_ratio": self.settings["bottleneck_ratio"],
+            "final_loss": final_loss,
+            "slice_top1": after,
+            "slice_top1_baseline": before,
+            **stages.speed(training),
+            "seconds": round(seconds, 1),
+            "settings": self.settings,
+        }
+        if distribution.is_chief(self.strategy):
+            prior = label_prior(self.targets, part.train)
+            run_folder.save_label_prior(prior, directory)
+            save(directory)
+        stages.finish(directory, metadata, self.strategy)
+
+
+def label_prior(targets: Targets, indices: np.ndarray) -> np.ndarray:
+    """Gives how often each output is one in an expert's slice.
+
+    A hundredth of it is the upstream's, so that no probability is zero which
+    is none there. For label matching (paper, section 5).
+
+    Returns:
+        Float32 array `(outputs,)` of sum 1.
+    """
+    own, everything = targets.mean(indices), targets.mean()
+    prior = (1 - PRIOR_OF_ALL) * own / own.sum()
+    prior += PRIOR_OF_ALL * everything / everything.sum()
+    return prior.astype(np.float32)

@@ -1,0 +1,155 @@
+"""The expert prediction network: it learns the hard-coded routing."""
+
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import gin
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_experts import config
+from keras_experts.data.batches import BatchPlan
+from keras_experts.data.batches import Stream
+from keras_experts.data.batches import stream_seed
+from keras_experts.data.upstream import Upstream
+from keras_experts.domains import read_experts
+from keras_experts.models import heads
+from keras_experts.models import run_folder
+from keras_experts.models.bit_weights import fingerprint
+from keras_experts.training import distribution
+from keras_experts.training import stages
+from keras_experts.training.calibration import calibration
+from keras_experts.training.evaluation import Predictor
+from keras_experts.training.losses import make_loss
+from keras_experts.training.runtime import Runtime
+from keras_experts.training.sgd import NetworkSgd
+from keras_experts.training.sgd import SgdOptions
+from keras_experts.training.trainer import Trainer
+
+
+@config.configurable
+def train_epn(
+    workdir: str | Path,
+    upstream: Callable[[], Upstream] = gin.REQUIRED,
+    augmentation: Callable = gin.REQUIRED,
+    schedule: Callable = gin.REQUIRED,
+    num_steps: int = gin.REQUIRED,
+    batch_size: int = gin.REQUIRED,
+    experts: str | None = None,
+    momentum: float = 0.9,
+    clip_norm: float | None = None,
+    weight_decay: float = 0.0,
+    precision: str = "float32",
+    runtime: Callable[[], Runtime] = Runtime,
+    seed: int = 0,
+) -> dict:
+    """Trains a network that tells from an image which experts it belongs to.
+
+    For domain prediction (paper, section 5). An image may belong to several
+    experts or to none, so each expert has a sigmoid of its own. It starts
+    from the baseline (our choice; the paper's appendix A is not public).
+
+    Args:
+        workdir: folder of the whole run; the result goes to `epn/`.
+        upstream: function that reads the data.
+        augmentation: function of `(image, seed, image_size=...)`.
+        schedule: function of the number of steps to rates `(num_steps,)`.
+        num_steps: int. Updates.
+        batch_size: int. Images an update, over all replicas.
+        experts: path of an `experts.json`, or None for the one in `workdir`.
+        momentum: float. In [0, 1).
+        clip_norm: float. Largest norm of the gradients, or None.
+        weight_decay: float. At least 0.
+        precision: str. "float32" or "bfloat16".
+        runtime: function that makes the Runtime.
+        seed: int. Of the order and the augmentation.
+
+    Returns:
+        dict. The content of `metadata.json`, with the calibration on the test
+        images.
+
+    Raises:
+        FileNotFoundError: if there is no baseline or no `experts.json`.
+        ValueError: if an argument is out of its range, or the result is there
+            and was made with others.
+        Stopped: if SIGTERM or Ctrl-C came; run it again to go on.
+    """
+    started = time.monotonic()
+    stages.check_lengths(num_steps, batch_size)
+    workdir = Path(workdir)
+    directory = workdir / "epn"
+    domains = read_experts(experts or workdir / "experts.json")
+    synsets = [domain.synset for domain in domains]
+    options = SgdOptions(clip_norm, weight_decay, momentum)
+    running = runtime()
+    strategy = running.make_strategy()
+    keras.utils.set_random_seed(seed)
+    with strategy.scope(), stages.precision_of(precision):
+        baseline, metadata = run_folder.load_baseline(workdir)
+        features = baseline.get_layer(heads.FEATURES_NAME)
+        model = heads.add_head(features, len(domains))
+    settings = {
+        "upstream": stages.describe(upstream),
+        "augmentation": stages.describe(augmentation),
+        "schedule": stages.describe(schedule),
+        "num_steps": num_steps,
+        "batch_size": batch_size,
+        "synsets": stages.digest(synsets),
+        "momentum": momentum,
+        "clip_norm": clip_norm,
+        "weight_decay": weight_decay,
+        "precision": precision,
+        "seed": seed,
+        "baseline": fingerprint(heads.backbone_of(baseline)),
+    }
+    finished = stages.read_finished(directory, settings)
+    if finished is not None:
+        return finished
+    data = upstream()
+    image_size = metadata["image_size"]
+    sgd = NetworkSgd(
+        model,
+        make_loss("sigmoid"),
+        schedule(num_steps),
+        BatchPlan(1, num_steps, batch_size),
+        strategy,
+        options,
+        running.compile,
+    )
+    targets = data.expert_targets(data.train, synsets)
+    training = Trainer(sgd, strategy, running).fit(
+        [Stream(data.train, targets, stream_seed(seed, "epn"))],
+        functools.partial(augmentation, image_size=image_size),
+        "expert prediction",
+        directory,
+        {**settings, "data": data.name},
+    )
+    predictor = Predictor(model, strategy, running, image_size, tf.sigmoid)
+    truth = data.expert_targets(data.test, synsets)
+    truth = truth(np.arange(data.test.num_examples))
+    probabilities = predictor(data.test)
+    losses = training.losses
+    result = {
+        "name": "epn",
+        "kind": "epn",
+        "dataset": data.name,
+        "experts": [domain.name for domain in domains],
+        "synsets": synsets,
+        "image_size": image_size,
+        "num_images": data.train.num_examples,
+        "num_steps": num_steps,
+        "batch_size": batch_size,
+        "final_loss": float(losses[-1].sum()) if len(losses) else None,
+        "accuracy": float(np.mean((probabilities > 0.5) == (truth > 0.5))),
+        "calibration": calibration(probabilities, truth),
+        **stages.speed(training),
+        "seconds": round(time.monotonic() - started, 1),
+        "settings": settings,
+    }
+    if distribution.is_chief(strategy):
+        run_folder.save_model(model, directory)
+    stages.finish(directory, result, strategy)
+    return result

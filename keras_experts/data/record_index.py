@@ -147,7 +147,11 @@ def _index_file(
     digest = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     cached = files.cache_folder() / "index" / f"{digest[:32]}.npz"
     try:
-        with np.load(cached, allow_pickle=False) as arrays:
+        # Opened here: NumPy leaves a file open that is no archive.
+        with (
+            open(cached, "rb") as file,
+            np.load(file, allow_pickle=False) as arrays,
+        ):
             return dict(arrays)
     except Exception:  # not there yet, or damaged: it is made again
         arrays = _scan(path, image_key, label_keys)

@@ -69,7 +69,11 @@ class Checkpoints:
             return None
         path = paths[-1]
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            # Opened here: NumPy leaves a file open that is no archive.
+            with (
+                open(path, "rb") as file,
+                np.load(file, allow_pickle=False) as arrays,
+            ):
                 theirs = json.loads(str(arrays[SETTINGS]))
                 state = {n: arrays[n] for n in arrays.files if n != SETTINGS}
         except (

@@ -1,176 +1,239 @@
-import json
-import os
-import subprocess
-import sys
+"""Runs through kills, signals, full disks and checkpoints that do not fit."""
 
-import keras
+import json
+import math
+import resource
+import signal
+
 import numpy as np
 import pytest
-import tensorflow as tf
 
+from keras_experts import files
+from keras_experts.data.batches import BatchPlan
+from keras_experts.models import run_folder
+from keras_experts.models.bit_weights import read_npz
+from keras_experts.training.checkpoints import Checkpoints
+from keras_experts.training.checkpoints import difference
+from keras_experts.training.distribution import make_strategy
+from keras_experts.training.losses import make_loss
 from keras_experts.training.losses import sigmoid_loss
 from keras_experts.training.losses import softmax_loss
-from keras_experts.training.strategy import make_strategy
+from keras_experts.training.runtime import Runtime
+from keras_experts.training.sgd import NetworkSgd
+from keras_experts.training.stopping import StopSignals
 from keras_experts.training.trainer import Trainer
+from keras_experts.training.watching import METRICS_FILE
 
-RATES = np.array([0.1, 0.05, 0.2, 0.1], np.float32)
+RUN = ("NUM_STEPS = 40", "Runtime.checkpoint_steps = 4")
+RUN += ("Runtime.compile = False",)
 
 
-def make_batches(start=0):
-    """Four batches of eight examples of two features, over and over."""
-    rng = np.random.default_rng(0)
-    images = rng.normal(size=(32, 1, 1, 3)).astype(np.float32)
-    targets = np.eye(2, dtype=np.float32)[rng.integers(0, 2, 32)]
-    dataset = tf.data.Dataset.from_tensor_slices(
-        {"image": images, "target": targets}
+def runtime(stage):
+    return f"train_{stage}.runtime = @Runtime"
+
+
+def wait_for_step(folder, step, process):
+    """Waits until a run has saved at least so many steps."""
+    while True:
+        steps = [int(p.stem[5:]) for p in folder.glob("step-*.npz")]
+        if steps and max(steps) >= step:
+            return
+        assert process.poll() is None, process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_interrupted_baseline_ends_bit_equal(
+    start_stage, run_stage, unbroken, tmp_path, number
+):
+    folder = tmp_path / "baseline"
+    arguments = ("baseline", tmp_path, *RUN, runtime("baseline"))
+    process = start_stage(*arguments)
+    wait_for_step(folder / "checkpoints", 8, process)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=100)
+    if number == signal.SIGTERM:
+        assert process.returncode == 1
+        assert "Stopped by SIGTERM after step" in out
+        assert "which is saved; run again to go on" in out
+    else:
+        assert process.returncode == -signal.SIGKILL
+    losses = run_stage(*arguments)
+    assert 0 < len(losses) < 40
+    whole = json.loads((unbroken / "losses.json").read_text())
+    assert losses == whole[-len(losses) :]
+    ours, theirs = (
+        run_folder.load_baseline(run)[0].get_weights()
+        for run in (tmp_path, unbroken)
     )
-    return dataset.batch(8, drop_remainder=True).repeat().skip(start)
-
-
-def make_trainer(strategy=None, rates=RATES, **arguments):
-    strategy = strategy or make_strategy()
-    with strategy.scope():
-        inputs = keras.Input((1, 1, 3))
-        flat = keras.layers.Flatten()(inputs)
-        start = keras.initializers.Constant(0.1)
-        outputs = keras.layers.Dense(2, kernel_initializer=start)(flat)
-        model = keras.Model(inputs, outputs)
-    return Trainer(model, softmax_loss, rates, 8, strategy, **arguments)
-
-
-def numpy_training(num_steps, momentum, clip_norm):
-    """SGD with momentum on the same batches, written out in float64."""
-    weights = [np.full((3, 2), 0.1), np.zeros(2)]
-    velocities = [np.zeros((3, 2)), np.zeros(2)]
-    batches = make_batches().as_numpy_iterator()
-    for step in range(num_steps):
-        batch = next(batches)
-        x = batch["image"].reshape(8, 3).astype(np.float64)
-        logits = x @ weights[0] + weights[1]
-        shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        error = (shares - batch["target"]) / 8
-        gradients = [x.T @ error, error.sum(axis=0)]
-        if clip_norm:
-            norm = np.sqrt(sum((g**2).sum() for g in gradients))
-            gradients = [g * min(1, clip_norm / norm) for g in gradients]
-        for i in range(2):
-            velocities[i] = momentum * velocities[i] + gradients[i]
-            weights[i] = weights[i] - RATES[step] * velocities[i]
-    return weights
-
-
-@pytest.mark.parametrize("compile", [True, False])
-@pytest.mark.parametrize("clip_norm", [None, 0.05])
-def test_updates_are_sgd_with_momentum(compile, clip_norm):
-    trainer = make_trainer(compile=compile, clip_norm=clip_norm)
-    trainer.fit(make_batches)
-    expected = numpy_training(4, 0.9, clip_norm)
-    for weight, value in zip(trainer.model.get_weights(), expected):
-        np.testing.assert_allclose(weight, value, atol=1e-6)
-
-
-def test_reset_gives_the_same_run_again():
-    trainer = make_trainer()
-    initial = trainer.model.get_weights()
-    first = trainer.fit(make_batches, steps_per_loop=1)
-    trainer.reset(initial)
-    assert trainer.fit(make_batches, steps_per_loop=1) == first
-
-
-def test_interrupted_run_ends_bit_equal(tmp_path, monkeypatch):
-    whole = make_trainer()
-    whole.fit(make_batches)
-    monkeypatch.setattr("keras_experts.training.trainer.CHECKPOINT_SECONDS", -1)
-    first = make_trainer(rates=RATES)
-    first.num_steps = 2
-    first.fit(make_batches, checkpoints=tmp_path)
-    second = make_trainer()
-    second.fit(make_batches, checkpoints=tmp_path)
-    assert int(second.step) == 4
-    for weight, value in zip(
-        second.model.get_weights(), whole.model.get_weights()
-    ):
+    for weight, value in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(weight, value)
+    rows = (folder / METRICS_FILE).read_text().splitlines()
+    steps = [json.loads(row)["step"] for row in rows]
+    assert steps == sorted(set(steps)) and steps[-1] == 40
+    assert not (folder / "checkpoints").exists()
 
 
-def test_frozen_variables_do_not_move():
-    strategy = make_strategy()
-    inputs = keras.Input((1, 1, 3))
-    frozen = keras.layers.Dense(3, trainable=False)
-    outputs = keras.layers.Dense(2)(frozen(keras.layers.Flatten()(inputs)))
-    trainer = Trainer(
-        keras.Model(inputs, outputs), softmax_loss, RATES, 8, strategy
-    )
-    before = frozen.get_weights()
-    trainer.fit(make_batches)
-    for weight, value in zip(frozen.get_weights(), before):
-        np.testing.assert_array_equal(weight, value)
+@pytest.fixture(scope="module")
+def unbroken(run_stage, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("unbroken")
+    losses = run_stage("baseline", workdir, *RUN, runtime("baseline"))
+    assert len(losses) == 40
+    (workdir / "losses.json").write_text(json.dumps(losses))
+    return workdir
 
 
-def test_divergence_stops_with_the_step_and_the_rate():
-    rates = np.full(30, 3e38, np.float32)
-    with pytest.raises(FloatingPointError, match="at step .*rate 3e\\+38"):
-        make_trainer(rates=rates).fit(make_batches)
-
-
-def test_batch_that_replicas_do_not_divide_is_refused():
-    script = (
-        "import tensorflow as tf, numpy as np\n"
-        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
-        "two = [tf.config.LogicalDeviceConfiguration()] * 2\n"
-        "tf.config.set_logical_device_configuration(cpu, two)\n"
-        "from keras_experts.training.trainer import Trainer\n"
-        "s = tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1'])\n"
-        "Trainer(None, None, np.ones(1), 7, s)\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True
-    )
-    assert "Received: 7 for 2 replicas" in result.stderr
-
-
-LOSSES_OF_20_STEPS = """
-import json, sys
-import numpy as np
-import tensorflow as tf
-cpu = tf.config.list_physical_devices('CPU')[0]
-devices = [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[1])
-tf.config.set_logical_device_configuration(cpu, devices)
-import keras
-from keras_experts.models import BitResNet
-from keras_experts.models.heads import add_head, image_features
-from keras_experts.training.losses import softmax_loss
-from keras_experts.training.trainer import Trainer
-keras.utils.set_random_seed(0)
-names = [f'CPU:{i}' for i in range(int(sys.argv[1]))]
-strategy = tf.distribute.MirroredStrategy(names)
-with strategy.scope():
-    model = add_head(image_features(BitResNet(14, 0.125, 'small')), 3)
-rng = np.random.default_rng(0)
-data = tf.data.Dataset.from_tensor_slices({
-    'image': rng.random((16, 16, 16, 3), np.float32),
-    'target': np.eye(3, dtype=np.float32)[rng.integers(0, 3, 16)]})
-batches = lambda start: data.repeat().batch(8, drop_remainder=True)
-trainer = Trainer(model, softmax_loss, np.full(20, 0.1), 8, strategy,
-                  clip_norm=1.0)
-print(json.dumps(trainer.fit(batches, steps_per_loop=1)))
-"""
-
-
-def test_two_devices_lose_what_one_does():
-    losses = []
-    for number in ("1", "2"):
-        result = subprocess.run(
-            [sys.executable, "-c", LOSSES_OF_20_STEPS, number],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+def test_killed_bank_ends_bit_equal(start_stage, run_stage, run_dir, tmp_path):
+    runs = tmp_path / "whole", tmp_path / "killed"
+    for workdir in runs:
+        workdir.mkdir()
+        (workdir / "baseline").symlink_to(run_dir / "baseline")
+        (workdir / "experts.json").symlink_to(run_dir / "experts.json")
+    more = (*RUN, runtime("experts"), "train_experts.experts_per_step = 1")
+    run_stage("experts", runs[0], *more)
+    process = start_stage("experts", runs[1], *more)
+    while not (folders := list((runs[1] / "training").glob("adapter-*"))):
+        assert process.poll() is None, process.communicate()
+    wait_for_step(folders[0] / "checkpoints", 12, process)
+    process.kill()
+    process.communicate()
+    losses = run_stage("experts", runs[1], *more)
+    assert 0 < len(losses) < 80  # two experts of 40 updates, one a step
+    for name in ("form", "surface"):
+        ours, theirs = (
+            read_npz(run / "experts" / "adapter" / name / "adapters.npz")
+            for run in runs
         )
-        assert result.returncode == 0, result.stderr[-2000:]
-        losses.append(json.loads(result.stdout.splitlines()[-1]))
-    assert len(losses[0]) == 20
-    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
-    assert losses[0][-1] < 0.9 * losses[0][0]
+        for path, value in ours.items():
+            np.testing.assert_array_equal(value, theirs[path])
+
+
+def test_full_disk_leaves_the_last_checkpoint(tmp_path):
+    checkpoints = Checkpoints(tmp_path, {"seed": 0})
+    checkpoints.save(10, {"w": np.ones(3)})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="step-000000010.npz stays"):
+            checkpoints.save(20, {"w": np.ones(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert [p.name for p in tmp_path.iterdir()] == ["step-000000010.npz"]
+    step, state = checkpoints.restore({"w": (3,)})
+    assert step == 10
+    np.testing.assert_array_equal(state["w"], np.ones(3))
+
+
+def test_truncated_checkpoint_is_refused_with_its_name(tmp_path):
+    checkpoints = Checkpoints(tmp_path, {})
+    checkpoints.save(10, {"w": np.ones(1000)})
+    path = tmp_path / "step-000000010.npz"
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(ValueError, match="must be whole.*step-000000010.npz"):
+        checkpoints.restore({"w": (1000,)})
+
+
+def test_checkpoint_with_a_flipped_bit_is_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path, {})
+    checkpoints.save(10, {"w": np.ones(1000)})
+    path = tmp_path / "step-000000010.npz"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="must be whole"):
+        checkpoints.restore({"w": (1000,)})
+
+
+def test_checkpoint_of_other_settings_is_refused_with_the_difference(tmp_path):
+    settings = {"seed": 0, "schedule": {"name": "cosine", "learning_rate": 1}}
+    Checkpoints(tmp_path, settings).save(10, {"w": np.ones(3)})
+    other = {"seed": 0, "schedule": {"name": "cosine", "learning_rate": 2}}
+    message = "schedule.learning_rate 1 there, 2 here"
+    with pytest.raises(ValueError, match=message):
+        Checkpoints(tmp_path, other).restore({"w": (3,)})
+    with pytest.raises(ValueError, match=r"w \[3\] there, \[4\] here"):
+        Checkpoints(tmp_path, settings).restore({"w": (4,)})
+
+
+def test_only_the_last_two_checkpoints_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path, {})
+    (tmp_path / ".tmp-killed").mkdir()
+    for step in (1, 2, 3):
+        checkpoints.save(step, {"w": np.ones(1)})
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["step-000000002.npz", "step-000000003.npz"]
+
+
+def test_difference_names_what_is_missing():
+    assert difference({"a": 1}, {"a": 1}) == ""
+    assert difference({"a": 1}, {"b": 2}) == (
+        "a 1 there, None here; b None there, 2 here"
+    )
+
+
+def test_finished_result_of_other_settings_is_not_taken(start_stage, unbroken):
+    process = start_stage(
+        "baseline", unbroken, *RUN, runtime("baseline"), "SEED = 7"
+    )
+    out, _ = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert "ValueError: A finished result stays as it is" in out
+    assert "seed 0 there, 7 here" in out
+
+
+def test_run_leaves_metrics_and_tensorboard_scalars(unbroken):
+    from tensorflow.core.util import event_pb2
+    from tensorflow.python.lib.io import tf_record
+
+    folder = unbroken / "baseline"
+    rows = [
+        json.loads(row)
+        for row in (folder / METRICS_FILE).read_text().splitlines()
+    ]
+    assert {"step", "loss", "learning_rate", "images_per_second"} == set(
+        rows[0]
+    )
+    (events,) = (folder / "tensorboard").iterdir()
+    found = {}
+    for record in tf_record.tf_record_iterator(str(events)):
+        event = event_pb2.Event.FromString(record)
+        for value in event.summary.value:
+            if value.tag == "loss":
+                plugin = value.metadata.plugin_data.plugin_name
+                assert plugin == "scalars"
+                found[event.step] = value.tensor
+    assert sorted(found) == [row["step"] for row in rows]
+
+
+def test_metadata_tells_the_speed_of_steps_and_of_the_input(unbroken):
+    metadata = files.read_json(unbroken / "baseline" / "metadata.json")
+    assert metadata["images_per_second"] > 0
+    assert metadata["input_images_per_second"] > 0
+
+
+def test_divergence_stops_with_the_step_and_the_rate(rng):
+    from tests.training.test_sgd import linear_model
+    from tests.training.test_sgd import make_stream
+    from tests.training.test_sgd import preprocess
+
+    strategy = make_strategy()
+    rates = np.full(30, 3e38, np.float32)
+    sgd = NetworkSgd(
+        linear_model(), softmax_loss, rates, BatchPlan(1, 30, 8), strategy
+    )
+    with pytest.raises(FloatingPointError, match="at step .*rate 3e\\+38"):
+        Trainer(sgd, strategy, Runtime()).fit([make_stream(0)], preprocess)
+
+
+def test_signal_is_noted_once_and_then_has_its_usual_effect():
+    with StopSignals() as signals:
+        assert signals.received is None
+        signal.raise_signal(signal.SIGINT)
+        assert signals.received == "SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_losses_equal_their_definitions(rng):
@@ -185,3 +248,20 @@ def test_losses_equal_their_definitions(rng):
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     expected = -np.log((shares * one_hot).sum(axis=1))
     np.testing.assert_allclose(softmax_loss(one_hot, logits), expected)
+
+
+def test_label_smoothing_spreads_its_share(rng):
+    logits = rng.normal(size=(4, 5))
+    one_hot = np.eye(5)[[0, 2, 1, 4]]
+    smooth = 0.9 * one_hot + 0.1 / 5
+    np.testing.assert_allclose(
+        make_loss("softmax", 0.1)(one_hot, logits),
+        softmax_loss(smooth, logits),
+    )
+    np.testing.assert_allclose(
+        make_loss("sigmoid", 0.1)(one_hot, logits),
+        sigmoid_loss(0.9 * one_hot + 0.05, logits),
+    )
+    with pytest.raises(ValueError, match="Received: 1.0"):
+        make_loss("softmax", 1.0)
+    assert math.isfinite(float(make_loss("softmax")(one_hot, logits)[0]))

@@ -1,0 +1,173 @@
+"""The same run on one device, on two, and in two processes."""
+
+import json
+import signal
+import socket
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_experts.training import distribution
+from keras_experts.training.sgd import check_replicas
+
+STEPS = "NUM_STEPS = 20"
+RUNTIMES = {
+    "baseline": "train_baseline.runtime = @Runtime",
+    "experts": "train_experts.runtime = @Runtime",
+}
+
+
+def strategy(name):
+    return f"Runtime.strategy = '{name}'"
+
+
+def free_ports(number):
+    sockets = [socket.socket() for _ in range(number)]
+    for each in sockets:
+        each.bind(("localhost", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def start_workers(start_stage, stage, workdir, *params, number=2):
+    workers = [f"localhost:{port}" for port in free_ports(number)]
+    return [
+        start_stage(
+            stage,
+            workdir,
+            strategy("multi_worker"),
+            RUNTIMES[stage],
+            *params,
+            TF_CONFIG=json.dumps(
+                {
+                    "cluster": {"worker": workers},
+                    "task": {"type": "worker", "index": index},
+                }
+            ),
+        )
+        for index in range(number)
+    ]
+
+
+@pytest.fixture(scope="module")
+def one_device(run_stage, tmp_path_factory):
+    """The losses of 20 steps of the baseline on one device."""
+    losses = run_stage("baseline", tmp_path_factory.mktemp("one"), STEPS)
+    assert np.shape(losses) == (20, 1)
+    return losses
+
+
+def test_two_devices_lose_what_one_does(run_stage, one_device, tmp_path):
+    losses = run_stage(
+        "baseline",
+        tmp_path,
+        STEPS,
+        strategy("mirrored"),
+        RUNTIMES["baseline"],
+        devices=2,
+    )
+    np.testing.assert_allclose(losses, one_device, rtol=1e-4)
+
+
+def test_two_processes_lose_what_one_does(start_stage, one_device, tmp_path):
+    workers = start_workers(start_stage, "baseline", tmp_path, STEPS)
+    for worker in workers:
+        out, err = worker.communicate(timeout=280)
+        assert worker.returncode == 0, out + err[-3000:]
+        (losses,) = json.loads(out.splitlines()[-1])
+        np.testing.assert_allclose(losses, one_device, rtol=1e-4)
+    assert (tmp_path / "baseline" / "metadata.json").exists()
+
+
+def test_bank_on_two_devices_loses_what_it_does_on_one(
+    run_stage, run_dir, tmp_path
+):
+    losses = []
+    for devices, name in ((1, "one_device"), (2, "mirrored")):
+        workdir = tmp_path / name
+        workdir.mkdir()
+        (workdir / "baseline").symlink_to(run_dir / "baseline")
+        (workdir / "experts.json").symlink_to(run_dir / "experts.json")
+        losses.append(
+            run_stage(
+                "experts",
+                workdir,
+                "NUM_STEPS = 6",
+                "Runtime.compile = False",
+                strategy(name),
+                RUNTIMES["experts"],
+                devices=devices,
+            )
+        )
+    assert np.shape(losses[0]) == (6, 2)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+
+
+def test_worker_that_disappears_stops_the_others_and_the_run_resumes(
+    start_stage, run_stage, tmp_path
+):
+    params = ("NUM_STEPS = 100000", "Runtime.checkpoint_steps = 5")
+    params += ("Runtime.compile = False",)
+    workers = start_workers(start_stage, "baseline", tmp_path, *params)
+    checkpoints = tmp_path / "baseline" / "checkpoints"
+    wait_for(lambda: list(checkpoints.glob("step-*.npz")), workers)
+    workers[1].kill()
+    out, err = workers[0].communicate(timeout=200)
+    assert workers[0].returncode == 1
+    line = out.splitlines()[-1]
+    assert line.startswith("ConnectionError: All workers must stay"), err
+    # What two processes began, one goes on with.
+    last = max(checkpoints.glob("step-*.npz"))
+    process = start_stage("baseline", tmp_path, *params, RUNTIMES["baseline"])
+    wait_for(lambda: max(checkpoints.glob("step-*.npz")) > last, [process])
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=100)
+    assert "Stopped by SIGTERM after step" in out
+
+
+def wait_for(condition, processes):
+    for _ in range(2000):
+        if condition():
+            return
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.1)
+    raise AssertionError("waited in vain")
+
+
+def test_batch_that_replicas_do_not_divide_is_refused():
+    class TwoReplicas:
+        num_replicas_in_sync = 2
+
+    with pytest.raises(ValueError, match="Received: 7 for 2 replicas"):
+        check_replicas(7, TwoReplicas())
+
+
+def test_unknown_strategy_is_refused():
+    with pytest.raises(ValueError, match="Received: 'two_towers'"):
+        distribution.make_strategy("two_towers")
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"cluster": {"worker": []}}'])
+def test_several_workers_without_their_names_are_refused(monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ValueError, match="wants TF_CONFIG, such as"):
+        distribution.make_strategy("multi_worker")
+
+
+def test_tpu_that_is_not_there_is_named():
+    with pytest.raises(RuntimeError, match="Received: none at 'no-such-tpu'"):
+        distribution.make_strategy("tpu", "no-such-tpu")
+
+
+def test_one_process_is_its_own_chief():
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    assert distribution.is_chief(strategy)
+    assert distribution.num_workers(strategy) == 1
+    assert list(distribution.local_replicas(strategy)) == [0]
+    np.testing.assert_array_equal(
+        distribution.sum_over_workers(strategy, [1, 2]), [1, 2]
+    )

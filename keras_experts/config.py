@@ -93,6 +93,7 @@ def parse(gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> None:
     except Exception as error:
         # gin gives its own types and long advice; one line says it.
         reason = " ".join(str(error).split())
+        reason = reason.partition(" in config string")[0]
         raise ValueError(
             "gin files and parameters must name known functions, arguments "
             f"and values. Received: {reason}"

@@ -1,32 +1,51 @@
 """Every gin file that comes with the package."""
 
+import math
 import shutil
 
 import pytest
 
 from keras_experts import config
+from keras_experts.data.synthetic import synthetic_upstream  # noqa: F401
 from keras_experts.data.upstream_sources import tfds_upstream  # noqa: F401
 from keras_experts.training import experts
+from keras_experts.training import prediction_network
 from keras_experts.training import pretraining
 
 FOLDER = config.gin_folder()
 FILES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.gin"))
-STAGES = [name for name in FILES if name.startswith("stages/")]
+STAGES = [n for n in FILES if n.startswith(("stages/", "papers/"))]
+COMMON = [n for n in FILES if n.startswith("common/")]
+PAPERS = [n for n in STAGES if n.startswith("papers/")]
+CIFAR = [n for n in STAGES if "cifar100" in n]
 TINY = [
-    "NUM_STEPS=2",
-    "BATCH_SIZE=8",
-    "cosine_schedule.warmup_steps=0",
-    "bit_resnet.width=0.125",
+    "NUM_STEPS = 2",
+    "BATCH_SIZE = 8",
+    "Runtime.compile = False",
 ]
 TINY_SYNTHETIC = [
-    "synthetic_upstream.num_train=2",
-    "synthetic_upstream.num_test=1",
+    "synthetic_upstream.num_train = 2",
+    "synthetic_upstream.num_test = 1",
+    "synthetic_upstream.image_size = 24",
 ]
+TINY_NETWORK = ["bit_resnet.preset = 'r14x0.25_small'"]
+TINY_NETWORK += ["bit_resnet.width = 0.125"]
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", [n for n in FILES if n not in COMMON])
 def test_file_parses_strictly(name):
     config.parse([name])
+
+
+@pytest.mark.parametrize("name", COMMON)
+def test_common_part_is_included_and_is_no_stage(name):
+    texts = [(FOLDER / other).read_text() for other in FILES]
+    assert any(f'include "{name}"' in text for text in texts)
+    if name in ("common/baseline.gin", "common/experts.gin"):
+        with pytest.raises(
+            ValueError, match="No bindings specified for '[^']*'$"
+        ):
+            config.parse([name])
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -40,32 +59,82 @@ def test_stage_says_its_command(name):
     assert f"--gin_file {name}" in text
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in STAGES if "cifar100" in name]
-)
-def test_real_stage_trains_two_steps(name, data_dir, run_dir, tmp_path):
-    params = [f"DATA_DIR = {data_dir!r}", *TINY]
+def run_stage(name, params, workdir):
+    config.parse([name], params)
+    text = (FOLDER / name).read_text()
+    if "train_baseline --gin_file" in text:
+        return [pretraining.train_baseline(workdir)]
+    if "train_epn --gin_file" in text:
+        return [prediction_network.train_epn(workdir)]
+    return experts.train_experts(workdir)
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_setting_of_the_paper_trains_two_steps(name, run_dir, tmp_path):
+    """With a tiny network on rendered images; the rest is the file's."""
+    params = [*TINY, *TINY_SYNTHETIC, "UPSTREAM = @synthetic_upstream"]
+    params += ["IMAGE_SIZE = 24", "WARMUP_STEPS = 1"]
     if "baseline" in name:
-        config.parse(
-            [name], [*params, "tfds_upstream.train_split='train[:40]'"]
-        )
-        result = pretraining.train_baseline(tmp_path)
-        assert 0 <= result["top1"] <= 1
-        return
-    baseline = "stages/cifar100_baseline.gin"
-    small = ["tfds_upstream.test_split='test[:50]'"]
-    config.parse([baseline], [*params, *small])
-    pretraining.train_baseline(tmp_path)
-    shutil.copy(run_dir / "experts.json", tmp_path)
-    (tmp_path / "experts.json").write_text(
+        params += TINY_NETWORK
+    else:
+        shutil.copytree(run_dir / "baseline", tmp_path / "baseline")
+        shutil.copy(run_dir / "experts.json", tmp_path)
+    results = run_stage(name, params, tmp_path)
+    for result in results:
+        assert result["num_steps"] == 2
+        assert math.isfinite(result["final_loss"])
+        assert result["settings"]["precision"] == "bfloat16"
+
+
+@pytest.fixture(scope="module")
+def cifar_run(data_dir, tmp_path_factory):
+    """Two steps of the real baseline, and one expert to train."""
+    workdir = tmp_path_factory.mktemp("cifar")
+    result = run_stage(
+        "stages/cifar100_baseline.gin",
+        [*TINY, *cifar_params(data_dir), *TINY_NETWORK],
+        workdir,
+    )
+    assert 0 <= result[0]["top1"] <= 1
+    (workdir / "experts.json").write_text(
         '{"hierarchy": "", "experts": [{"index": 0, "name": "animal", '
         '"synset": "n00015388", "num_images": 1}]}'
     )
-    params.remove("bit_resnet.width=0.125")
-    config.parse([name], [*params, *small])
-    (result,) = experts.train_experts(tmp_path)
-    assert result["name"] == "animal"
+    return workdir
+
+
+def cifar_params(data_dir):
+    return [
+        f"DATA_DIR = {data_dir!r}",
+        "cosine_schedule.warmup_steps = 0",
+        "tfds_upstream.train_split = 'train[:400]'",
+        "tfds_upstream.test_split = 'test[:50]'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("adapters", "animal"),
+        ("full", "animal"),
+        ("random", "random_animal"),
+        ("clusters", "cluster_000"),
+        ("epn", "epn"),
+    ],
+)
+def test_real_stage_trains_two_steps(cifar_run, data_dir, name, expected):
+    params = [*TINY, *cifar_params(data_dir)]
+    if name == "clusters":
+        params += ["NUM_CLUSTERS = 2", "MIN_IMAGES = 1"]
+    name = f"stages/cifar100_{name}.gin"
+    result = run_stage(name, params, cifar_run)[0]
+    assert result["name"] == expected
     assert result["num_steps"] == 2
+
+
+def test_every_stage_of_the_real_run_is_tested():
+    tested = {"baseline", "adapters", "full", "random", "clusters", "epn"}
+    assert {f"stages/cifar100_{n}.gin" for n in tested} == set(CIFAR)
 
 
 def test_operative_config_stands_beside_each_result(run_dir):

@@ -29,7 +29,15 @@ NO_TENSORFLOW = [
     *(PACKAGE / "layers").glob("*.py"),
     *(PACKAGE / "models").glob("*.py"),
     PACKAGE / "selection" / "neighbors.py",
-    *(PACKAGE / name for name in ("hierarchy.py", "hierarchy_files.py", "domains.py", "lazy.py")),
+    *(
+        PACKAGE / name
+        for name in (
+            "hierarchy.py",
+            "hierarchy_files.py",
+            "domains.py",
+            "lazy.py",
+        )
+    ),
     *(PACKAGE / name for name in ("config.py", "console.py", "files.py")),
     *(PACKAGE / name for name in ("checks.py", "templates.py", "commands.py")),
 ]

@@ -81,6 +81,46 @@ def resize_and_crop(
     return _flip_and_crop(image, seed, image_size, flip, 0)
 
 
+@config.register
+def random_resized_crop(
+    image: tf.Tensor,
+    seed: tf.Tensor,
+    image_size: int,
+    flip: bool = True,
+    min_area: float = 0.05,
+    max_ratio: float = 4 / 3,
+) -> tf.Tensor:
+    """Scales a random part of the image to the size, and flips at random.
+
+    Args:
+        image: encoded string or uint8 `(height, width, 3)`.
+        seed: int64 tensor `(2,)`.
+        image_size: int. Side of the result, pixels.
+        flip: bool. Whether to mirror half of the images.
+        min_area: float. Smallest part of the image's area, in (0, 1].
+        max_ratio: float. Largest ratio of the part's sides, at least 1.
+
+    Returns:
+        Float32 `(image_size, image_size, 3)`, values in [0, 1].
+
+    References:
+        Szegedy et al., 2015: the crop of Inception, usual in pre-training on
+        ImageNet.
+    """
+    image = decode(image)
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.shape(image),
+        tf.zeros((1, 0, 4)),
+        seed,
+        min_object_covered=0.0,
+        aspect_ratio_range=(1 / max_ratio, max_ratio),
+        area_range=(min_area, 1.0),
+        use_image_if_no_bounding_boxes=True,
+    )
+    image = resize(tf.slice(image, begin, size), image_size)
+    return _flip_and_crop(image, seed, image_size, flip, 0)
+
+
 def mix(
     batch: dict[str, tf.Tensor], alpha: float, seed: tf.Tensor
 ) -> dict[str, tf.Tensor]:

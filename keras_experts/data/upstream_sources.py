@@ -157,15 +157,19 @@ def count_labels(
     """Counts which labels occur together, image by image, without decoding.
 
     Args:
-        name: str. TFDS name.
+        name: str. TFDS name, or the path of a CSV as in `csv_upstream`.
         label_key: str. A feature of class labels or texts, one or a sequence.
         data_dir: str. The TFDS folder, or None for TFDS' default.
         split: str. TFDS split.
     """
+    counts: dict[tuple[str, ...], int] = {}
+    if name.endswith(".csv"):
+        for _, labels in _read_image_list(name, Path(name).parent):
+            counts[labels] = counts.get(labels, 0) + 1
+        return counts
     builder = tfds_reader.prepared_builder(name, data_dir)
     rows, names = tfds_reader.read_labels(builder, split, label_key)
     distinct, which = rows.distinct()
-    counts: dict[tuple[str, ...], int] = {}
     for row, number in enumerate(np.bincount(which, minlength=len(distinct))):
         key = tuple(sorted({names[label] for label in distinct.row(row)}))
         counts[key] = counts.get(key, 0) + int(number)

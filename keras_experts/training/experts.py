@@ -10,6 +10,7 @@ from pathlib import Path
 import gin
 import keras
 import numpy as np
+from keras import ops
 
 from keras_experts import config
 from keras_experts import files
@@ -239,7 +240,7 @@ def _train_bank(
     sgd = BankSgd(
         groups,
         expert_models.stacked_variables(heads.backbone_of(groups)),
-        {name: np.array(variable) for name, variable in adapters.items()},
+        {name: ops.convert_to_numpy(v) for name, v in adapters.items()},
         stage.example_loss,
         stage.learning_rates,
         plan,

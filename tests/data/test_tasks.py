@@ -10,8 +10,8 @@ from keras_experts.data.tasks import split_by_hash
 
 
 def contents(images):
-    examples = images.dataset.as_numpy_iterator()
-    return [(example["image"], int(example["label"])) for example in examples]
+    read = images.read(np.arange(images.num_examples))
+    return list(zip(read, images.labels.tolist(), strict=True))
 
 
 def test_folder_is_split_by_content(image_folder):
@@ -31,7 +31,7 @@ def test_file_keeps_its_side_when_others_are_added():
 
 
 def test_first_images_of_a_folder_are_of_all_classes(image_folder):
-    labels = load_task(image_folder, num_examples=12).train.labels()
+    labels = load_task(image_folder, num_examples=12).train.labels
     assert len(labels) == 12
     assert set(labels) == {0, 1, 2}
 
@@ -101,23 +101,6 @@ def test_rendered_hierarchy_has_three_levels_and_twenty_classes():
     assert min(depths) >= 3
 
 
-def test_upstream_node_is_the_class(run_dir):
-    upstream = synthetic.synthetic_upstream(1, 1, 8)
-    for example in upstream.train.dataset.as_numpy_iterator():
-        node = upstream.nodes[example["node"]]
-        assert node == upstream.classes[example["label"]]
-
-
-def test_slice_holds_the_images_below_its_node():
-    upstream = synthetic.synthetic_upstream(2, 1, 8)
-    striped = upstream.slice_train("striped")
-    names = {upstream.classes[label] for label in striped.labels()}
-    assert names == {"horizontal", "vertical", "diagonal"}
-    assert striped.num_examples == 6
-    with pytest.raises(ValueError, match="Received: 'plaid'"):
-        upstream.slice_train("plaid")
-
-
 def test_real_sets_are_read(data_dir):
     task = load_task("flowers5", data_dir, 50)
     assert (task.train.num_examples, task.test.num_examples) == (50, 1079)
@@ -151,37 +134,7 @@ def test_first_images_of_many_shards_are_those_of_the_first(tmp_path):
     assert len(list(tmp_path.rglob("many-train*"))) == 4
     task = load_task("many", str(tmp_path), 60)
     pixels = [
-        int(resize(x["image"], 4)[0, 0, 0] * 255 + 0.5)
-        for x in task.train.dataset
+        int(resize(tf.constant(image), 4)[0, 0, 0] * 255 + 0.5)
+        for image, _ in contents(task.train)
     ]
     assert pixels == list(range(60))
-
-
-def test_evaluation_drops_no_example(rng):
-    task = synthetic.count_task(7, 5, 12)
-    batches = list(task.train.evaluation_batches(3, lambda i: resize(i, 12)))
-    assert [len(batch["image"]) for batch in batches] == [3, 3, 3]
-    labels = np.concatenate([batch["label"] for batch in batches])
-    np.testing.assert_array_equal(labels[:7], task.train.labels())
-    np.testing.assert_array_equal(labels[7:], [-1, -1])
-
-
-def test_batches_resume_where_they_stopped():
-    from keras_experts.data.preprocessing import flip_and_shift
-
-    task = synthetic.count_task(20, 5, 12)
-
-    def batches(start):
-        dataset = task.train.training_batches(
-            4,
-            lambda image, seed: flip_and_shift(image, seed, 12),
-            np.eye(5),
-            seed=3,
-            start_step=start,
-            mixup=0.1,
-        )
-        return list(dataset.take(8 - start).as_numpy_iterator())
-
-    for whole, resumed in zip(batches(0)[5:], batches(5), strict=True):
-        for key in ("image", "target"):
-            np.testing.assert_array_equal(whole[key], resumed[key])

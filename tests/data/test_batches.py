@@ -99,9 +99,7 @@ def test_replicas_see_together_what_one_sees(replicas):
     plan = BatchPlan(3, 4, 8, group_size=2)
     whole = numbers(training_batches(streams, plan, plain))
     parts = [
-        numbers(
-            training_batches(streams, plan, plain, 0, [replica], replicas)
-        )
+        numbers(training_batches(streams, plan, plain, 0, [replica], replicas))
         for replica in range(replicas)
     ]
     together = numbers(

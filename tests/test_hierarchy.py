@@ -209,3 +209,36 @@ def test_wrong_counts_are_refused(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         domains.read_counts(path)
+
+
+def test_hierarchy_is_read_from_a_csv(tmp_path):
+    path = tmp_path / "classes.csv"
+    path.write_text(
+        "parent,child,name\n,thing,\nthing,animal,animal|beast\n"
+        "animal,dog,\nthing,toy,\ntoy,dog,\n"
+    )
+    hierarchy = Hierarchy.read(path)
+    assert hierarchy.ancestors("dog") == {"dog", "animal", "toy", "thing"}
+    assert hierarchy.lemmas == {"animal": ["animal", "beast"]}
+    path.write_text("parent,child\na,b\nb,a\n")
+    with pytest.raises(ValueError, match="cycle"):
+        Hierarchy.read(path)
+    path.write_text("above,below\na,b\n")
+    with pytest.raises(ValueError, match="columns parent,child"):
+        Hierarchy.read(path)
+    path.write_text("parent,child\na,\n")
+    with pytest.raises(ValueError, match="name a child.*line 2"):
+        Hierarchy.read(path)
+
+
+def test_nearest_above_leaves_out_what_is_further():
+    hierarchy = Hierarchy(
+        {"d": ["b", "c"], "b": ["a"], "c": ["a"], "e": ["d", "a"]}
+    )
+    assert hierarchy.nearest_above(["a", "b", "d", "e"]) == {
+        "a": [],
+        "b": ["a"],
+        "d": ["b"],
+        "e": ["d"],
+    }
+    assert hierarchy.nearest_above(["d", "c", "b"])["d"] == ["b", "c"]

@@ -70,3 +70,17 @@ def test_no_steps_are_refused(steps):
 def test_warm_up_of_all_steps_is_refused():
     with pytest.raises(ValueError, match=r"\[0, 10\)"):
         schedules.cosine_schedule(10, 0.1, warmup_steps=10)
+
+
+def test_staircase_is_that_of_big_transfer():
+    # 90 passes of 100 steps each: a tenth after 30, 60 and 80.
+    rates = schedules.staircase_schedule(9000, 4096, 0.03, warmup_steps=500)
+    assert rates.dtype == np.float32
+    peak = 0.03 * 4096 / 256
+    np.testing.assert_allclose(rates[[499, 2999]], peak, rtol=1e-6)
+    np.testing.assert_allclose(rates[249], peak / 2, rtol=1e-6)
+    np.testing.assert_allclose(rates[[3000, 5999]], peak / 10, rtol=1e-6)
+    np.testing.assert_allclose(rates[[6000, 7999]], peak / 100, rtol=1e-6)
+    np.testing.assert_allclose(rates[[8000, 8999]], peak / 1000, rtol=1e-6)
+    with pytest.raises(ValueError, match="warmup_steps"):
+        schedules.staircase_schedule(10, 256, 0.03, warmup_steps=10)

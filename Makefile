@@ -33,3 +33,9 @@ bench: install
 	$(BIN)/python -m pip install --quiet -e '.[bench]'
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/neighbors.py
+	$(BIN)/python benchmarks/mixed_kernels.py
+	$(BIN)/python benchmarks/training_steps.py --groups 4 16 64
+	$(BIN)/python benchmarks/mixed_training.py
+	$(BIN)/python benchmarks/training_steps.py --preset r50x1 \
+	  --image_size 224 --batch_size 8 --groups 8 --repeats 4
+	$(BIN)/python benchmarks/bank_memory.py

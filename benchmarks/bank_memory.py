@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from keras_experts.data.batches import BatchPlan
+from keras_experts.data.streams import BatchPlan
 from keras_experts.models import bit_resnet
 from keras_experts.models import experts as expert_models
 from keras_experts.models import heads

@@ -20,9 +20,9 @@ import numpy as np
 from keras import ops
 
 from keras_experts.data import synthetic
-from keras_experts.data.batches import BatchPlan
-from keras_experts.data.batches import Stream
 from keras_experts.data.preprocessing import flip_and_shift
+from keras_experts.data.streams import BatchPlan
+from keras_experts.data.streams import Stream
 from keras_experts.models import bit_resnet
 from keras_experts.models import experts as expert_models
 from keras_experts.models import heads

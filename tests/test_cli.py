@@ -36,6 +36,11 @@ def assert_one_line(result, code, *parts):
 @pytest.fixture
 def hierarchy(tmp_path):
     (tmp_path / "h.is_a.txt").write_text("animal dog\nanimal cat\n")
+    (tmp_path / "wn").mkdir()
+    (tmp_path / "wn" / "data.noun").write_text(
+        "00000001 03 n 01 thing 0 000 | a thing\n"
+    )
+    (tmp_path / "cycle.csv").write_text("parent,child\ndog,pet\npet,dog\n")
     (tmp_path / "counts.csv").write_text("synset,images\ndog,3\ncat,2\n")
     return tmp_path
 
@@ -108,16 +113,14 @@ def test_finetune_and_predict(capfd, baseline_module, image_folder, tmp_path):
     assert len(json.loads(out)) == 30
 
 
-def test_stages_do_nothing_again(capfd, run_dir, tmp_path):
-    command = ("--gin_file", "stages/demo_baseline.gin", "--workdir", run_dir)
-    code, out, err = keras_experts(capfd, "train_baseline", *command)
-    assert code == 0
-    assert "is there already" in err[0]
-    command = ("--gin_file", "stages/demo_experts.gin", "--workdir", run_dir)
-    code, out, err = keras_experts(capfd, "train_experts", *command)
-    assert code == 0
-    assert "The expert is there already" in err[0]
-    assert "form" in out
+def test_stages_do_nothing_again(capfd, run_dir):
+    for stage, result in (("baseline", "baseline"), ("experts", "form")):
+        (path,) = run_dir.rglob(f"{result}/operative_config.gin")
+        command = (f"train_{stage}", "--gin_file", path, "--workdir", run_dir)
+        code, out, err = keras_experts(capfd, *command)
+        assert code == 0
+        assert "It is there already" in err[0]
+        assert result in out
 
 
 def test_list_flags_add_up_when_repeated():
@@ -223,11 +226,24 @@ def failing(tmp_path, image_folder, baseline_module, run_dir):
         file = f"stages/demo_{stage.removeprefix('train_')}.gin"
         return [stage, "--gin_file", file, "--workdir", run_dir, *more]
 
+    def train_one_expert(synset):
+        workdir = tmp_path / "one_expert"
+        shutil.copytree(run_dir / "baseline", workdir / "baseline")
+        row = {"index": 0, "name": "x", "synset": synset, "num_images": 1}
+        path = workdir / "experts.json"
+        path.write_text(json.dumps({"experts": [row]}))
+        return [*train("train_experts")[:-1], workdir]
+
     def train_anew(*more):
         workdir = tmp_path / "new_run"
         return [*train("train_baseline")[:-1], workdir, *more]
 
     (tmp_path / "h.is_a.txt").write_text("animal dog\nanimal cat\n")
+    (tmp_path / "wn").mkdir()
+    (tmp_path / "wn" / "data.noun").write_text(
+        "00000001 03 n 01 thing 0 000 | a thing\n"
+    )
+    (tmp_path / "cycle.csv").write_text("parent,child\ndog,pet\npet,dog\n")
     (tmp_path / "counts.csv").write_text("synset,images\ndog,3\ncat,2\n")
 
     def domains(hierarchy, rule, value, *more):
@@ -300,6 +316,31 @@ def failing(tmp_path, image_folder, baseline_module, run_dir):
             domains(is_a, "--num_experts", 1, "--max_fraction", 7),
             "`max_fraction`",
         ),
+        "cycle": (domains(tmp_path / "cycle.csv", "--num_experts", 1), "cycle"),
+        "label outside the hierarchy": (
+            domains("wordnet:" + str(tmp_path / "wn"), "--num_experts", 1),
+            "'dog'",
+        ),
+        "expert outside the hierarchy": (
+            train_one_expert("unicorn"),
+            "'unicorn'",
+        ),
+        "finished with other settings": (
+            train("train_baseline", "--gin_param", "NUM_STEPS=2", "SEED=9"),
+            "seed 0 there, 9 here",
+        ),
+        "no other workers": (
+            train_anew("--gin_param", "STRATEGY='multi_worker'"),
+            "wants TF_CONFIG",
+        ),
+        "no TPU": (
+            train_anew("--gin_param", "STRATEGY='tpu'"),
+            "keras_experts[tpu]",
+        ),
+        "unknown precision": (
+            train_anew("--gin_param", "PRECISION='float8'"),
+            "float8",
+        ),
         "missing gin file": (
             ["train_baseline", "--gin_file", "no.gin", "--workdir", missing],
             "no.gin",
@@ -343,7 +384,10 @@ CASES = [
     *("wrong checksum", "labels in a grid", "name no data set has"),
     *("misspelt gin value", "number that is none", "momentum out of range"),
     *("no batch", "no image size", "negative shift", "file in the way"),
-    *("no expert", "no such node", "fraction above 1"),
+    *("no expert", "no such node", "fraction above 1", "cycle"),
+    *("label outside the hierarchy", "expert outside the hierarchy"),
+    *("finished with other settings", "no other workers", "no TPU"),
+    "unknown precision",
 ]
 
 

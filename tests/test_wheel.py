@@ -63,5 +63,5 @@ def test_installed_wheel_runs_a_stage(wheel, tmp_path):
     small += ["synthetic_upstream.num_test=1"]
     stage = ("train_baseline", "--gin_file", "stages/demo_baseline.gin")
     stage += ("--workdir", "run", "--gin_param", *small)
-    assert run(command, *stage, **here).startswith("top1 ")
+    assert "top1" in run(command, *stage, **here)
     assert (tmp_path / "run" / "baseline" / "model.keras").exists()

@@ -5,100 +5,23 @@ goes on at any step reads what an unbroken one would, without reading what comes
 before, and so does a run on another number of replicas.
 """
 
-import dataclasses
-import hashlib
 from collections.abc import Callable
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from keras_experts.data.label_rows import Targets
 from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.preprocessing import decode
 from keras_experts.data.preprocessing import mix
+from keras_experts.data.streams import BatchPlan
+from keras_experts.data.streams import Stream
 
 # With fewer rounds the orders of two epochs resemble each other (measured:
 # correlations of 0.4 at TensorFlow's own 4, of chance from 16 on).
 SHUFFLE_ROUNDS = 16
 # The label of what fills up the last batches; -1 is an image without a class.
 FILLED = -2
-
-
-@dataclasses.dataclass(frozen=True)
-class Stream:
-    """An endless sequence of images, shuffled anew each time they are through.
-
-    Attributes:
-        images: LabeledImages.
-        targets: Targets of all images.
-        seed: int. Of the order and of the augmentation.
-        indices: int array. The images that take part, or None for all.
-    """
-
-    images: LabeledImages
-    targets: Targets
-    seed: int
-    indices: np.ndarray | None = None
-
-    @property
-    def num_examples(self) -> int:
-        """Images that take part."""
-        if self.indices is None:
-            return self.images.num_examples
-        return len(self.indices)
-
-
-@dataclasses.dataclass(frozen=True)
-class BatchPlan:
-    """Which streams a step reads, and which part of it a replica.
-
-    A step holds `group_size` groups of `batch_size` images, each of another
-    stream; streams take turns, so that each one gives exactly `num_updates`
-    groups. Where the last step has groups left over, they are idle.
-
-    Attributes:
-        num_streams: int.
-        num_updates: int. Groups each stream gives.
-        batch_size: int. Images of a group, over all replicas.
-        group_size: int. Groups of a step, at most `num_streams`.
-    """
-
-    num_streams: int
-    num_updates: int
-    batch_size: int
-    group_size: int = 1
-
-    def __post_init__(self):
-        if not 1 <= self.group_size <= self.num_streams:
-            raise ValueError(
-                "The experts of a step must be at least 1 and at most all "
-                f"{self.num_streams}. Received: {self.group_size}."
-            )
-
-    @property
-    def num_steps(self) -> int:
-        """Steps until each stream has given all its groups."""
-        return -(-self.num_streams * self.num_updates // self.group_size)
-
-    def groups(self, step):
-        """Tells which stream's turn each group of a step is.
-
-        Args:
-            step: int64 tensor or NumPy integer.
-
-        Returns:
-            Three arrays `(group_size,)`: the stream, which of its updates
-            this is, and whether the group counts (not idle).
-        """
-        place = step * self.group_size + np.arange(self.group_size)
-        stream, update = place % self.num_streams, place // self.num_streams
-        return stream, update, update < self.num_updates
-
-
-def stream_seed(seed: int, name: str) -> int:
-    """Gives a seed of a name's own, in [0, 2**31)."""
-    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
 
 
 def training_batches(
@@ -120,37 +43,16 @@ def training_batches(
         first_step: int. Where to begin.
         replicas: ints. Of all replicas those to read for.
         num_replicas: int. All replicas; divides the plan's batch size.
-        mixup: float. Alpha of the beta distribution of mixup within a batch
+        mixup: float. Alpha of the beta distribution of mixup within a group
             of one replica, or 0.
 
     Returns:
         Dataset of dicts `image` `(group_size * batch_size / num_replicas,
         height, width, 3)`, group by group, and `target` `(..., outputs)`.
     """
-    share = plan.batch_size // num_replicas
     local = len(replicas)
-    sizes = tf.constant([s.num_examples for s in streams], tf.int64)
-    seeds = tf.constant([s.seed for s in streams], tf.int64)
-    places = tf.constant(list(replicas), tf.int64)
     read = _reader(streams)
-
-    def locate(element):
-        """Gives stream, shuffled index and seed of each image: `(batch,)`."""
-        step, replica = element // local, tf.gather(places, element % local)
-        stream, update, _ = plan.groups(step)
-        first = update * plan.batch_size + replica * share
-        position = first[:, None] + tf.range(share, dtype=tf.int64)
-        position = tf.reshape(position, (-1,))
-        stream = tf.repeat(stream, share)
-        number, seed = tf.gather(sizes, stream), tf.gather(seeds, stream)
-        epoch = position // number
-        index = tf.raw_ops.RandomIndexShuffle(
-            index=position % number,
-            seed=tf.stack([seed, seed, epoch], axis=1),
-            max_index=number - 1,
-            rounds=SHUFFLE_ROUNDS,
-        )
-        return stream, index, tf.stack([position, seed], axis=1)
+    locate = _locator(streams, plan, replicas, num_replicas)
 
     def load(element):
         stream, index, seed = locate(element)
@@ -164,13 +66,11 @@ def training_batches(
     dataset = tf.data.Dataset.range(first_step * local, plan.num_steps * local)
     dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
     dataset = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
-    size = plan.group_size * share
+    size = plan.group_size * (plan.batch_size // num_replicas)
     dataset = dataset.batch(size, drop_remainder=True)
     if mixup:
-        seed = streams[0].seed
-        dataset = dataset.enumerate(first_step * local).map(
-            lambda place, batch: mix(batch, mixup, tf.stack([place, seed]))
-        )
+        blend = _mixer(streams, plan, replicas, num_replicas, mixup)
+        dataset = dataset.enumerate(first_step * local).map(blend)
     return dataset.prefetch(2 * local)
 
 
@@ -225,6 +125,125 @@ def evaluation_batches(
     return dataset.apply(number)
 
 
+def find_damaged(
+    streams: Sequence[Stream],
+    plan: BatchPlan,
+    steps: range,
+    replicas: Sequence[int] = (0,),
+    num_replicas: int = 1,
+) -> dict[int, list[int]]:
+    """Finds the images of some steps that cannot be decoded.
+
+    Args:
+        streams: Stream, as in `training_batches`; so are the others.
+        plan: BatchPlan.
+        steps: range of the steps to look at.
+        replicas: ints.
+        num_replicas: int.
+
+    Returns:
+        dict from streams to the indices of their damaged images.
+    """
+    locate = _locator(streams, plan, replicas, num_replicas)
+    local = len(replicas)
+    found: dict[int, list[int]] = {}
+    for element in range(steps.start * local, steps.stop * local):
+        stream, index, _ = locate(tf.constant(element, tf.int64))
+        for number, place in zip(stream.numpy(), index.numpy(), strict=True):
+            (row,) = streams[number].rows(place[None])
+            (image,) = streams[number].images.read(np.array([row]))
+            if not _decodes(image) and row not in found.get(number, ()):
+                found.setdefault(int(number), []).append(int(row))
+    return found
+
+
+def _decodes(image: bytes | np.ndarray) -> bool:
+    try:
+        decode(tf.constant(image))
+    except tf.errors.InvalidArgumentError:
+        return False
+    return True
+
+
+def _locator(
+    streams: Sequence[Stream],
+    plan: BatchPlan,
+    replicas: Sequence[int],
+    num_replicas: int,
+) -> Callable:
+    """Makes the function of a dataset's element to what stands in it.
+
+    It gives the stream, the shuffled place therein and the seed of each image:
+    `(batch,)`, `(batch,)`, `(batch, 2)`.
+    """
+    share = plan.batch_size // num_replicas
+    sizes = tf.constant([s.num_examples for s in streams], tf.int64)
+    seeds = tf.constant([s.seed for s in streams], tf.int64)
+    turns = _turns(plan, replicas)
+
+    def locate(element):
+        replica, stream, update = turns(element)
+        first = update * plan.batch_size + replica * share
+        position = first[:, None] + tf.range(share, dtype=tf.int64)
+        position = tf.reshape(position, (-1,))
+        stream = tf.repeat(stream, share)
+        number, seed = tf.gather(sizes, stream), tf.gather(seeds, stream)
+        epoch = position // number
+        index = tf.raw_ops.RandomIndexShuffle(
+            index=position % number,
+            seed=tf.stack([seed, seed, epoch], axis=1),
+            max_index=number - 1,
+            rounds=SHUFFLE_ROUNDS,
+        )
+        return stream, index, tf.stack([position, seed], axis=1)
+
+    return locate
+
+
+def _mixer(
+    streams: Sequence[Stream],
+    plan: BatchPlan,
+    replicas: Sequence[int],
+    num_replicas: int,
+    alpha: float,
+) -> Callable:
+    """Makes the function of a dataset's element and batch to the mixed batch.
+
+    An image is mixed with others of its stream only.
+    """
+    share = plan.batch_size // num_replicas
+    seeds = tf.constant([s.seed for s in streams], tf.int64)
+    turns = _turns(plan, replicas)
+
+    def blend(element, batch):
+        replica, stream, update = turns(element)
+        place = update * num_replicas + replica
+        seed = tf.stack([place, tf.gather(seeds, stream)], axis=1)
+        groups = []
+        for group in range(plan.group_size):
+            rows = slice(group * share, (group + 1) * share)
+            part = {key: value[rows] for key, value in batch.items()}
+            groups.append(mix(part, alpha, seed[group]))
+        return {key: tf.concat([g[key] for g in groups], 0) for key in batch}
+
+    return blend
+
+
+def _turns(plan: BatchPlan, replicas: Sequence[int]) -> Callable:
+    """Makes the function of a dataset's element to whose turn it is.
+
+    It gives the replica, and the stream and the update of each of its groups:
+    `()`, `(group_size,)`, `(group_size,)`.
+    """
+    places = tf.constant(list(replicas), tf.int64)
+
+    def turns(element):
+        stream, update, _ = plan.groups(element // len(replicas))
+        return tf.gather(places, element % len(replicas)), stream, update
+
+    return turns
+
+
 def _read_some(images: LabeledImages, index: np.ndarray):
     """Reads images; those behind the last are the first, with label -2."""
     inside = index < images.num_examples
@@ -245,9 +264,7 @@ def _reader(streams: Sequence[Stream]) -> Callable:
         ends = np.flatnonzero(np.diff(stream)) + 1
         for part in np.split(np.arange(len(stream)), ends):
             source = streams[stream[part[0]]]
-            rows = index[part]
-            if source.indices is not None:
-                rows = source.indices[rows].astype(np.int64)
+            rows = source.rows(index[part])
             images.append(source.images.read(rows))
             targets.append(source.targets(rows))
         return np.concatenate(images), np.concatenate(targets)

@@ -130,4 +130,5 @@ def from_paths(paths: list[str], names: list[str]) -> LabeledImages:
             contents[place] = Path(paths[index]).read_bytes()
         return contents
 
-    return LabeledImages(read, np.full(len(paths), -1, np.int64), names)
+    labels = np.full(len(paths), -1, np.int64)
+    return LabeledImages(read, labels, names, name=paths.__getitem__)

@@ -20,12 +20,14 @@ class LabeledImages:
         class_names: list of str. Name of each label.
         nodes: LabelRows. In upstream sets, the rows of the hierarchy of each
             image; else None.
+        name: function of an index to what to call that image in a message.
     """
 
     read: Callable[[np.ndarray], np.ndarray]
     labels: np.ndarray
     class_names: list[str]
     nodes: LabelRows | None = None
+    name: Callable[[int], str] = "image {}".format
 
     @property
     def num_examples(self) -> int:
@@ -35,10 +37,11 @@ class LabeledImages:
     def subset(self, indices: np.ndarray) -> "LabeledImages":
         """Gives the images of these indices, in their order."""
         indices = np.asarray(indices, np.int64)
-        read = self.read
+        read, name = self.read, self.name
         return dataclasses.replace(
             self,
             read=lambda places: read(indices[places]),
+            name=lambda place: name(int(indices[place])),
             labels=self.labels[indices],
             nodes=None if self.nodes is None else self.nodes.take(indices),
         )

@@ -46,6 +46,10 @@ class RecordIndex:
     labels: dict[str, LabelRows]
     texts: dict[str, list[str]]
 
+    def name_of(self, image: int) -> str:
+        """Names an image: its file, and its first byte there."""
+        return f"{self.paths[self.file[image]]} at {self.offset[image]}"
+
 
 def index_files(
     paths: Sequence[str],

@@ -60,7 +60,7 @@ def read(builder, split: str) -> LabeledImages:
         )
     index = index_split(builder, split, ("label",))
     labels = index.labels["label"].values.astype("int64")
-    return LabeledImages(RecordReader(index), labels, names)
+    return LabeledImages(RecordReader(index), labels, names, name=index.name_of)
 
 
 def check_image(builder) -> None:

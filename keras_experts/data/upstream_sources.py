@@ -79,7 +79,11 @@ def tfds_upstream(
             )
         sets.append(
             LabeledImages(
-                RecordReader(index), _single(labels), list(names), node_rows
+                RecordReader(index),
+                _single(labels),
+                list(names),
+                node_rows,
+                index.name_of,
             )
         )
     return Upstream(builder.info.full_name, dag, nodes, synsets, *sets)

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_experts.data.batches import BatchPlan
+from keras_experts.data.streams import BatchPlan
 from keras_experts.training.sgd import SgdOptions
 from keras_experts.training.sgd import check_replicas
 from keras_experts.training.sgd import on_first_axis

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_experts.data.batches import Stream
-from keras_experts.data.batches import stream_seed
 from keras_experts.data.label_rows import Targets
 from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.streams import Stream
+from keras_experts.data.streams import stream_seed
 from keras_experts.data.upstream import Upstream
 from keras_experts.models import heads
 from keras_experts.models import run_folder
@@ -101,6 +101,15 @@ class ExpertStage:
         predicted = self.predictor(self.classifier)(self.data.test)
         return hits(predicted, self.data.class_targets(self.data.test))
 
+    def settings_of(self, part: Slice) -> dict:
+        """Gives what one expert is made with."""
+        return {
+            **self.settings,
+            "data": self.data.name,
+            "synset": part.synset,
+            "num_images": len(part.train),
+        }
+
     def write(
         self,
         part: Slice,
@@ -133,7 +142,7 @@ class ExpertStage:
             "slice_top1_baseline": before,
             **stages.speed(training),
             "seconds": round(seconds, 1),
-            "settings": self.settings,
+            "settings": self.settings_of(part),
         }
         if distribution.is_chief(self.strategy):
             prior = label_prior(self.targets, part.train)

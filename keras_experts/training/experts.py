@@ -14,7 +14,7 @@ from keras import ops
 
 from keras_experts import config
 from keras_experts import files
-from keras_experts.data.batches import BatchPlan
+from keras_experts.data.streams import BatchPlan
 from keras_experts.data.upstream import Upstream
 from keras_experts.models import experts as expert_models
 from keras_experts.models import heads
@@ -154,12 +154,17 @@ def train_experts(
     todo = [
         part
         for part in parts
-        if stages.read_finished(stage.folder / part.name, settings) is None
+        if stages.read_finished(
+            stage.folder / part.name, stage.settings_of(part)
+        )
+        is None
     ]
     if todo and kind == "adapter":
         _train_bank(stage, parts, todo, experts_per_step, bottleneck_ratio)
     elif todo:
         _train_full(stage, todo)
+    # The chief has written them all.
+    distribution.sum_over_workers(strategy, [0])
     return [
         files.read_json(stage.folder / part.name / "metadata.json")
         for part in parts
@@ -201,7 +206,7 @@ def _train_full(stage: ExpertStage, todo: list[Slice]) -> None:
             stage.preprocess,
             part.name,
             directory,
-            {**stage.settings, "data": stage.data.name, "name": part.name},
+            {**stage.settings_of(part), "name": part.name},
         )
         losses = training.losses
         stage.write(
@@ -256,7 +261,9 @@ def _train_bank(
         {
             **stage.settings,
             "data": stage.data.name,
-            "experts": [part.name for part in todo],
+            "experts": {
+                part.name: [part.synset, len(part.train)] for part in todo
+            },
             "experts_per_step": plan.group_size,
         },
         [part.name for part in todo],

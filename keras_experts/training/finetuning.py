@@ -13,13 +13,13 @@ from keras_experts import files
 from keras_experts import saved_models
 from keras_experts.checks import check_at_least
 from keras_experts.checks import first_line
-from keras_experts.data.batches import BatchPlan
-from keras_experts.data.batches import Stream
-from keras_experts.data.batches import stream_seed
 from keras_experts.data.label_rows import LabelRows
 from keras_experts.data.label_rows import Targets
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import flip_and_shift
+from keras_experts.data.streams import BatchPlan
+from keras_experts.data.streams import Stream
+from keras_experts.data.streams import stream_seed
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
 from keras_experts.models.heads import add_head

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_experts import config
-from keras_experts.data.batches import BatchPlan
-from keras_experts.data.batches import Stream
-from keras_experts.data.batches import stream_seed
+from keras_experts.data.streams import BatchPlan
+from keras_experts.data.streams import Stream
+from keras_experts.data.streams import stream_seed
 from keras_experts.data.upstream import Upstream
 from keras_experts.domains import read_experts
 from keras_experts.models import heads

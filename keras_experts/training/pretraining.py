@@ -10,9 +10,9 @@ import keras
 
 from keras_experts import config
 from keras_experts.checks import check_at_least
-from keras_experts.data.batches import BatchPlan
-from keras_experts.data.batches import Stream
-from keras_experts.data.batches import stream_seed
+from keras_experts.data.streams import BatchPlan
+from keras_experts.data.streams import Stream
+from keras_experts.data.streams import stream_seed
 from keras_experts.data.upstream import Upstream
 from keras_experts.models import heads
 from keras_experts.models import run_folder
@@ -129,7 +129,12 @@ def train_baseline(
         functools.partial(augmentation, image_size=image_size),
         "baseline",
         directory,
-        {**settings, "data": data.name, "outputs": stages.digest(outputs)},
+        {
+            **settings,
+            "data": data.name,
+            "num_images": data.train.num_examples,
+            "outputs": stages.digest(outputs),
+        },
     )
     predictor = Predictor(
         classifier,

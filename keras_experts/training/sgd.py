@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_experts.data.batches import BatchPlan
+from keras_experts.data.streams import BatchPlan
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 from keras_experts import config
 from keras_experts import files
 from keras_experts.checks import check_at_least
-from keras_experts.data.batches import stream_seed
 from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.streams import stream_seed
 from keras_experts.data.upstream import Upstream
 from keras_experts.domains import read_experts
 

@@ -22,7 +22,7 @@ from keras_experts.training.checkpoints import difference
 from keras_experts.training.trainer import Training
 
 # What a file holds, and not where it lies or how it is read.
-PLACES = ("data_dir",)
+PLACES = ("data_dir", "hierarchy", "classes", "folder", "experts")
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 

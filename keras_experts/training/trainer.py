@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from keras_experts.console import Bar
 from keras_experts.console import progress
-from keras_experts.data.batches import Stream
-from keras_experts.data.batches import training_batches
+from keras_experts.data.streams import Stream
 from keras_experts.training import distribution
 from keras_experts.training.checkpoints import Checkpoints
 from keras_experts.training.runtime import Runtime
+from keras_experts.training.source import Source
 from keras_experts.training.stopping import Stopped
 from keras_experts.training.stopping import StopSignals
 from keras_experts.training.watching import Watcher
@@ -29,8 +29,6 @@ LOST = (
     tf.errors.InternalError,
     tf.errors.UnavailableError,
 )
-# The input alone is measured for so long, at most so many batches.
-INPUT_SECONDS, INPUT_BATCHES = 2.0, 20
 
 
 @dataclasses.dataclass
@@ -64,6 +62,7 @@ class Trainer:
         self._strategy = strategy
         self._runtime = runtime
         self._names: Sequence[str] = ()
+        self._steps_now = range(0)
 
     def fit(
         self,
@@ -99,28 +98,46 @@ class Trainer:
         checkpoints = None
         if folder is not None:
             checkpoints = Checkpoints(folder / "checkpoints", settings or {})
-            self._restore(checkpoints)
+            if not self._restore(checkpoints):
+                self._save(checkpoints, 0)
+        source = Source(
+            streams, self.plan, preprocess, mixup, self._strategy, folder
+        )
+        while True:
+            try:
+                return self._attempt(source, title, folder, checkpoints)
+            except tf.errors.InvalidArgumentError as error:
+                source.leave_out_damaged(self._steps_now, error)
+                # The loop may have done some of its updates, and not others.
+                if checkpoints is None or not self._is_alone():
+                    raise ValueError(
+                        "Images must be readable; those named above are not. "
+                        f"Received: {title}, which reads them."
+                    ) from error
+                self._restore(checkpoints)
+
+    def _attempt(
+        self,
+        source: Source,
+        title: str,
+        folder: Path | None,
+        checkpoints: Checkpoints | None,
+    ) -> Training:
+        """Runs the steps that are left, until an image is damaged."""
         start = int(self.sgd.step.numpy())
         if start >= self.plan.num_steps:
             return Training(np.zeros((0, self.plan.group_size), np.float32))
-
-        def batches(replicas: Sequence[int], number: int) -> tf.data.Dataset:
-            return training_batches(
-                streams, self.plan, preprocess, start, replicas, number, mixup
-            )
-
-        input_rate = self._measure_input(batches) if folder else None
-        iterator = iter(distribution.distribute(self._strategy, batches))
+        input_rate = source.images_per_second(start) if folder else None
         chief = distribution.is_chief(self._strategy)
         watcher = Watcher(folder, start) if folder and chief else None
         try:
             with StopSignals() as signals:
                 with progress(title, self.plan.num_steps, start) as bar:
                     training = self._run(
-                        iterator, start, bar, checkpoints, watcher, signals
+                        source, start, bar, checkpoints, watcher, signals
                     )
         except LOST as error:
-            if distribution.num_workers(self._strategy) == 1:
+            if self._is_alone():
                 raise
             raise ConnectionError(
                 "All workers must stay until the end; start them all again to "
@@ -135,7 +152,7 @@ class Trainer:
 
     def _run(
         self,
-        iterator,
+        source: Source,
         start: int,
         bar: Bar,
         checkpoints: Checkpoints | None,
@@ -145,9 +162,11 @@ class Trainer:
         step, loop_steps = start, 1
         saved_at, saved_step = time.monotonic(), start
         rates, losses = [], []
+        iterator = source.iterator(start)
         while step < self.plan.num_steps:
             number = min(loop_steps, self.plan.num_steps - step)
             began = time.monotonic()
+            self._steps_now = range(step, step + number)
             loop = self._train_steps(iterator, tf.constant(number)).numpy()
             seconds = time.monotonic() - began
             groups = self._groups(step, number)
@@ -237,28 +256,17 @@ class Trainer:
             f"rate {self.sgd.rate_at(step):.2g}."
         )
 
-    def _measure_input(self, batches: Callable) -> float | None:
-        """Gives the images a second of the input alone, on this process."""
-        replicas = distribution.local_replicas(self._strategy)
-        number = self._strategy.num_replicas_in_sync
-        images, began = 0, None
-        for batch in batches(replicas, number).take(1 + INPUT_BATCHES):
-            if began is None:  # the first one starts the pipeline
-                began = time.monotonic()
-                continue
-            images += len(batch["image"])
-            if time.monotonic() - began > INPUT_SECONDS:
-                break
-        seconds = time.monotonic() - began
-        return images / seconds if images else None
-
     def _save(self, checkpoints: Checkpoints, step: int) -> None:
         if not distribution.is_chief(self._strategy):
             return
         state = {name: v.numpy() for name, v in self.sgd.state.items()}
         checkpoints.save(step, state)
 
-    def _restore(self, checkpoints: Checkpoints) -> None:
+    def _is_alone(self) -> bool:
+        return distribution.num_workers(self._strategy) == 1
+
+    def _restore(self, checkpoints: Checkpoints) -> bool:
+        """Goes back to the last checkpoint, and tells whether there is one."""
         shapes = {
             name: tuple(variable.shape)
             for name, variable in self.sgd.state.items()
@@ -278,3 +286,4 @@ class Trainer:
                 "All workers must find the same checkpoint: --workdir must be "
                 f"a folder they share. Received: step {step} on this one."
             )
+        return found is not None

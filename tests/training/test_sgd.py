@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_experts.data.batches import BatchPlan
-from keras_experts.data.batches import Stream
 from keras_experts.data.batches import training_batches
 from keras_experts.data.label_rows import LabelRows
 from keras_experts.data.label_rows import Targets
 from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.preprocessing import flip_and_shift
+from keras_experts.data.streams import BatchPlan
+from keras_experts.data.streams import Stream
 from keras_experts.models import experts as expert_models
 from keras_experts.models import heads
 from keras_experts.models.backbone import BitResNet

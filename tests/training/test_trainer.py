@@ -1,15 +1,24 @@
 """Runs through kills, signals, full disks and checkpoints that do not fit."""
 
+import functools
+import io
 import json
 import math
 import resource
 import signal
 
+import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_experts import files
-from keras_experts.data.batches import BatchPlan
+from keras_experts.data.label_rows import LabelRows
+from keras_experts.data.label_rows import Targets
+from keras_experts.data.labeled_images import from_contents
+from keras_experts.data.preprocessing import flip_and_shift
+from keras_experts.data.streams import BatchPlan
+from keras_experts.data.streams import Stream
 from keras_experts.models import run_folder
 from keras_experts.models.bit_weights import read_npz
 from keras_experts.training.checkpoints import Checkpoints
@@ -212,18 +221,86 @@ def test_metadata_tells_the_speed_of_steps_and_of_the_input(unbroken):
     assert metadata["input_images_per_second"] > 0
 
 
-def test_divergence_stops_with_the_step_and_the_rate(rng):
-    from tests.training.test_sgd import linear_model
-    from tests.training.test_sgd import make_stream
-    from tests.training.test_sgd import preprocess
-
+def test_divergence_stops_with_the_step_and_the_rate():
+    contents = [png(number) for number in range(20)]
+    labels = np.arange(20) % 3
+    data = from_contents(contents, labels, ["a", "b", "c"])
+    targets = Targets(LabelRows.single(labels), lambda label: [label], 3)
     strategy = make_strategy()
     rates = np.full(30, 3e38, np.float32)
     sgd = NetworkSgd(
         linear_model(), softmax_loss, rates, BatchPlan(1, 30, 8), strategy
     )
     with pytest.raises(FloatingPointError, match="at step .*rate 3e\\+38"):
-        Trainer(sgd, strategy, Runtime()).fit([make_stream(0)], preprocess)
+        Trainer(sgd, strategy, Runtime()).fit(
+            [Stream(data, targets, 0)], preprocess
+        )
+
+
+@pytest.mark.parametrize("damaged", [[5], [5, 6, 19]])
+def test_damaged_image_is_named_and_left_out(damaged, tmp_path, capfd):
+    strategy = make_strategy()
+    contents = [png(number) for number in range(20)]
+    for number in damaged:
+        contents[number] = contents[number][:60]
+    labels = np.arange(20) % 3
+    data = from_contents(contents, labels, ["a", "b", "c"])
+    targets = Targets(LabelRows.single(labels), lambda label: [label], 3)
+    weights = []
+    for steps in (10, 5):
+        # The second time in two parts, of which the first meets the image.
+        folder = tmp_path / str(steps)
+        for until in range(steps, 11, steps):
+            sgd = NetworkSgd(
+                linear_model(),
+                softmax_loss,
+                np.full(10, 0.1),
+                BatchPlan(1, 10, 4),
+                strategy,
+            )
+            trainer = Trainer(sgd, strategy, Runtime(compile=False))
+            if until < 10:
+                trainer.plan = BatchPlan(1, until, 4)
+            trainer.fit([Stream(data, targets, 0)], preprocess, "x", folder)
+        assert int(sgd.step) == 10
+        weights.append(sgd.model.get_weights())
+        rows = files.read_json(folder / "damaged_images.json")["images"]
+        assert [row["index"] for row in rows] == damaged
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    err = capfd.readouterr().err
+    for number in damaged:
+        assert f"cannot be decoded and is left out: image {number}\n" in err
+
+
+def test_nothing_but_damaged_images_are_refused():
+    data = from_contents([b"no", b"image"], [0, 1], ["a", "b"])
+    targets = Targets(LabelRows.single(data.labels), lambda x: [x], 3)
+    strategy = make_strategy()
+    sgd = NetworkSgd(
+        linear_model(), softmax_loss, [0.1], BatchPlan(1, 1, 2), strategy
+    )
+    with pytest.raises(ValueError, match="Received: 2 damaged ones"):
+        Trainer(sgd, strategy, Runtime()).fit(
+            [Stream(data, targets, 0)], preprocess
+        )
+
+
+def png(number):
+    image = Image.fromarray(np.full((12, 12, 3), 12 * number, np.uint8))
+    image.putpixel((number % 12, 3), (255, 0, 255))
+    content = io.BytesIO()
+    image.save(content, "png")
+    return content.getvalue()
+
+
+def linear_model():
+    inputs = keras.Input((12, 12, 3))
+    dense = keras.layers.Dense(3, kernel_initializer="zeros", name="dense")
+    return keras.Model(inputs, dense(keras.layers.Flatten()(inputs)))
+
+
+preprocess = functools.partial(flip_and_shift, image_size=12)
 
 
 def test_signal_is_noted_once_and_then_has_its_usual_effect():

@@ -15,7 +15,7 @@ SERVE = ["starlette>=0.46", "uvicorn>=0.34"]
 # The newest tensorflow-tpu; tensorflow must be of the same release.
 TPU = ["tensorflow-tpu>=2.20,<2.21", "tensorflow>=2.20,<2.21"]
 TEST = ["build>=1.2", "jax>=0.7", "pytest>=8", "pytest-timeout>=2.3"]
-TEST += ["ruff>=0.17,<0.18"]
+TEST += ["pytest-xdist>=3.6", "ruff>=0.17,<0.18"]
 BENCH = ["faiss-cpu>=1.10", *PLOT]
 PARITY = ["torch==2.13.0", "transformers>=4.50,<6"]
 

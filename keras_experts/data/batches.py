@@ -157,6 +157,14 @@ def find_damaged(
     return found
 
 
+def first_damaged(images: LabeledImages, start: int) -> str | None:
+    """Names the first image from a place on that cannot be decoded."""
+    for index in range(start, images.num_examples):
+        if not _decodes(images.read(np.array([index]))[0]):
+            return images.name(index)
+    return None
+
+
 def _decodes(image: bytes | np.ndarray) -> bool:
     try:
         decode(tf.constant(image))

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_experts.console import progress
 from keras_experts.data.batches import FILLED
 from keras_experts.data.batches import evaluation_batches
+from keras_experts.data.batches import first_damaged
 from keras_experts.data.label_rows import Targets
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import resize
@@ -68,7 +69,11 @@ class Predictor:
     def __call__(
         self, images: LabeledImages, title: str = "evaluation"
     ) -> np.ndarray:
-        """Gives the network's outputs for all images, in their order."""
+        """Gives the network's outputs for all images, in their order.
+
+        Raises:
+            ValueError: if an image cannot be decoded; it is named.
+        """
 
         def batches(replicas, number) -> tf.data.Dataset:
             return evaluation_batches(
@@ -79,13 +84,22 @@ class Predictor:
                 number,
             )
 
-        found = []
-        with progress(title, images.num_examples) as bar:
-            for batch in distribution.distribute(self._strategy, batches):
-                outputs, labels = self._gather(batch)
-                kept = labels.numpy() != FILLED
-                found.append(outputs.numpy()[kept])
-                bar.advance(int(kept.sum()))
+        found: list[np.ndarray] = []
+        try:
+            with progress(title, images.num_examples) as bar:
+                for batch in distribution.distribute(self._strategy, batches):
+                    outputs, labels = self._gather(batch)
+                    kept = labels.numpy() != FILLED
+                    found.append(outputs.numpy()[kept])
+                    bar.advance(int(kept.sum()))
+        except tf.errors.InvalidArgumentError as error:
+            damaged = first_damaged(images, sum(map(len, found)))
+            if damaged is None:
+                raise
+            raise ValueError(
+                "Images to evaluate on must be whole; what was trained is "
+                f"saved. Received: {damaged}, which cannot be decoded."
+            ) from error
         return np.concatenate(found)
 
 

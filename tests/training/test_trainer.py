@@ -24,6 +24,7 @@ from keras_experts.models.bit_weights import read_npz
 from keras_experts.training.checkpoints import Checkpoints
 from keras_experts.training.checkpoints import difference
 from keras_experts.training.distribution import make_strategy
+from keras_experts.training.evaluation import Predictor
 from keras_experts.training.losses import make_loss
 from keras_experts.training.losses import sigmoid_loss
 from keras_experts.training.losses import softmax_loss
@@ -286,8 +287,20 @@ def test_nothing_but_damaged_images_are_refused():
         )
 
 
+def test_damaged_image_to_evaluate_on_is_named():
+    contents = [png(number) for number in range(80)]
+    contents[70] = contents[70][:60]
+    data = from_contents(contents, np.zeros(80, int), ["a"])
+    strategy = make_strategy()
+    runtime = Runtime(compile=False)
+    predictor = Predictor(linear_model(), strategy, runtime, 12)
+    assert predictor(data.take(70)).shape == (70, 3)
+    with pytest.raises(ValueError, match="Received: image 70, which cannot"):
+        predictor(data)
+
+
 def png(number):
-    image = Image.fromarray(np.full((12, 12, 3), 12 * number, np.uint8))
+    image = Image.fromarray(np.full((12, 12, 3), 3 * number, np.uint8))
     image.putpixel((number % 12, 3), (255, 0, 255))
     content = io.BytesIO()
     image.save(content, "png")

@@ -105,7 +105,7 @@ def _add_choose_experts(parsers) -> None:
     add = command.add_argument
     add("--hierarchy", required=True, help="wordnet:DIR, is-a file or CSV")
     add("--counts", help="CSV with synset,images (one label an image)")
-    add("--dataset", help="TFDS name or CSV of images, to be counted")
+    add("--dataset", help="TFDS name, CSV or folder, to be counted")
     add("--data_dir", help="folder of TFDS data sets")
     add("--label_key", default="label", help="feature with nodes [label]")
     add("--num_experts", type=int, help="the K nodes with most images")

@@ -28,6 +28,8 @@ TINY_SYNTHETIC = [
     "synthetic_upstream.num_test = 1",
     "synthetic_upstream.image_size = 24",
 ]
+# Of WordNet 3.0; an animal, n00015388, is above each, and n00001740 above all.
+SYNSETS = {"cat": "n02121620", "dog": "n02084071", "fish": "n02512053"}
 TINY_NETWORK = ["bit_resnet.preset = 'r14x0.25_small'"]
 TINY_NETWORK += ["bit_resnet.width = 0.125"]
 
@@ -84,6 +86,23 @@ def test_setting_of_the_paper_trains_two_steps(name, run_dir, tmp_path):
         assert result["num_steps"] == 2
         assert math.isfinite(result["final_loss"])
         assert result["settings"]["precision"] == "bfloat16"
+
+
+def test_paper_s_baseline_reads_folders_of_synsets(
+    wordnet, image_folder, tmp_path
+):
+    train = tmp_path / "imagenet21k_train"
+    shutil.copytree(image_folder, train)
+    for name, synset in SYNSETS.items():
+        (train / name).rename(train / synset)
+    params = [*TINY, *TINY_NETWORK, "IMAGE_SIZE = 24", "WARMUP_STEPS = 1"]
+    params += [f"TRAIN = '{train}'", f"TEST = '{train}'"]
+    params += [f"HIERARCHY = 'wordnet:{wordnet}'"]
+    name = "papers/iclr2021/in21k_baseline.gin"
+    (result,) = run_stage(name, params, tmp_path / "run")
+    assert result["classes"] == sorted(SYNSETS.values())
+    assert {"n00015388", "n00001740"} < set(result["outputs"])
+    assert result["num_images"] == 30
 
 
 @pytest.fixture(scope="module")

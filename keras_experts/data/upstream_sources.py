@@ -161,7 +161,8 @@ def count_labels(
     """Counts which labels occur together, image by image, without decoding.
 
     Args:
-        name: str. TFDS name, or the path of a CSV as in `csv_upstream`.
+        name: str. TFDS name, or the path of a CSV as in `csv_upstream` or of a
+            folder as in `folder_upstream`.
         label_key: str. A feature of class labels or texts, one or a sequence.
         data_dir: str. The TFDS folder, or None for TFDS' default.
         split: str. TFDS split.
@@ -171,6 +172,11 @@ def count_labels(
         for _, labels in _read_image_list(name, Path(name).parent):
             counts[labels] = counts.get(labels, 0) + 1
         return counts
+    if data_dir is None and Path(name).is_dir():
+        return {
+            (node,): len(folders.list_images(Path(name) / node))
+            for node in folders.class_names(Path(name))
+        }
     builder = tfds_reader.prepared_builder(name, data_dir)
     rows, names = tfds_reader.read_labels(builder, split, label_key)
     distinct, which = rows.distinct()

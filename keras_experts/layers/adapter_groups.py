@@ -27,8 +27,11 @@ class AdapterGroups(AdapterBank):
         Float tensor of the shape of `inputs`.
     """
 
-    # Of the ways to run an adapter for many experts in one batch this is the
-    # one chosen: benchmarks/mixed_kernels.py has the figures.
+    # Measured by benchmarks/mixed_kernels.py on 2 cores, forward and backward
+    # of 256 images of 8 x 8 x 256 with 4, 16, 64, 256 experts, ms:
+    #   this                          37  39  48  49
+    #   an adapter for each image     54  53  55  59 (and 256 copies in memory)
+    #   one expert after the other    42  39  42   - (as replicas of their own)
     def call(self, inputs):
         gamma_down, beta_down, down, gamma_up, beta_up, up = (
             ops.convert_to_tensor(getattr(self, name))

@@ -144,6 +144,11 @@ def test_folder_of_nodes_is_an_upstream_set(image_folder, tmp_path):
         for content, label in zip(read, images.labels, strict=True):
             paths = (image_folder / upstream.classes[label]).iterdir()
             assert content in {path.read_bytes() for path in paths}
+    assert count_labels(str(image_folder), "", None) == {
+        ("cat",): 10,
+        ("dog",): 10,
+        ("fish",): 10,
+    }
     (is_a).write_text("animal cat\nanimal dog\n")
     with pytest.raises(ValueError, match="Received: 'fish'"):
         folder_upstream(str(image_folder), str(is_a))

@@ -70,6 +70,29 @@ def test_choose_experts_prints_json(capfd, hierarchy):
     assert len(json.loads(out)["experts"]) == 2
 
 
+def test_choose_experts_prints_a_tree(capfd, hierarchy):
+    code, out, _ = keras_experts(
+        capfd,
+        *("choose_experts", "--hierarchy", hierarchy / "h.is_a.txt"),
+        *("--counts", hierarchy / "counts.csv", "--num_experts", 2, "--tree"),
+        *("--output", hierarchy / "experts.json"),
+    )
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[1].startswith("└── animal")
+    assert lines[2].startswith("    └── dog")
+
+
+def test_shares_are_merged(capfd, run_dir, tmp_path):
+    shutil.copytree(run_dir / "baseline", tmp_path / "run" / "baseline")
+    command = ("merge_experts", "--workdir", tmp_path / "run")
+    code, out, err = keras_experts(capfd, *command, "--shares", run_dir)
+    assert (code, err) == (0, [])
+    assert out.split() == ["adapter/form", "adapter/surface"]
+    names = {p.name for p in (tmp_path / "run/experts/adapter/form").iterdir()}
+    assert {"adapters.npz", "label_prior.npy", "metadata.json"} <= names
+
+
 def test_data_set_is_counted(capfd, data_dir):
     code, out, _ = keras_experts(
         capfd,

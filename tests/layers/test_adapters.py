@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from keras_experts.layers import AdapterBank
+from keras_experts.layers import AdapterGroups
 from keras_experts.layers import ResidualAdapter
 
 CHANNELS = 8
@@ -149,3 +150,21 @@ def test_bank_runs_in_half_precision(inputs):
     bank = AdapterBank(2, dtype="mixed_bfloat16")
     outputs = bank(inputs, expert_index=1)
     assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
+
+
+@pytest.mark.parametrize("each", [1, 3])
+def test_groups_are_the_bank_with_each_group_s_own_expert(rng, each):
+    inputs = rng.normal(size=(4 * each, 3, 3, 8)).astype("float32")
+    groups, bank = AdapterGroups(4), AdapterBank(4)
+    groups.build(inputs.shape)
+    bank.build(inputs.shape)
+    values = [rng.normal(size=w.shape) for w in groups.get_weights()]
+    groups.set_weights(values)
+    bank.set_weights(values)
+    expected = bank(inputs, expert_index=np.repeat(np.arange(4), each))
+    np.testing.assert_allclose(groups(inputs), expected, atol=1e-5)
+
+
+def test_new_groups_are_the_identity(rng):
+    inputs = rng.normal(size=(4, 3, 3, 8)).astype("float32")
+    np.testing.assert_array_equal(AdapterGroups(2)(inputs), inputs)

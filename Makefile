@@ -16,7 +16,7 @@ demo: install
 	$(BIN)/keras-experts demo --workdir demo
 
 test: install
-	$(BIN)/python -m pytest -m "not large and not parity"
+	$(BIN)/python -m pytest -n 2 -m "not large and not parity"
 
 test-large: install
 	$(BIN)/python -m pytest -m large

@@ -21,6 +21,9 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     temporary = folder / path.name
     try:
         yield temporary
+        # On the disk before its name is: a power cut leaves no empty file.
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(temporary, path)
     finally:

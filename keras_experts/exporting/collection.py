@@ -147,13 +147,16 @@ def _card(metadata: dict) -> str:
         )
     else:
         domain = training["name"].replace("_", " ")
-        description = f'BiT network specialised on the "{domain}" subtree.'
+        # Random images and clusters have no node.
+        node = f" ({training['synset']})" if training["synset"] else ""
+        part = "subtree" if node else "part of the data"
+        description = f'BiT network specialised on the "{domain}" {part}.'
         how = {
             "adapter": "residual adapters on the frozen baseline",
             "full": "the whole baseline, fine-tuned",
         }[metadata["kind"]]
         overview = (
-            f"An expert for {domain} ({training['synset']}): {how}, trained "
+            f"An expert for {domain}{node}: {how}, trained "
             f"for {training['num_steps']:,} steps of "
             f"{training['batch_size']} images."
         )

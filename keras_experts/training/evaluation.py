@@ -49,7 +49,7 @@ class Predictor:
             outputs = model(images, training=False)
             return outputs if reduce is None else reduce(outputs)
 
-        compiled = tf.function(forward, jit_compile=runtime.compile)
+        compiled = tf.function(forward, jit_compile=runtime.compile_replicas)
 
         def replica_forward(batch):
             # Not `compiled` itself: strategy.run would compile all replicas

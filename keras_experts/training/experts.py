@@ -192,7 +192,7 @@ def _train_full(stage: ExpertStage, todo: list[Slice]) -> None:
         plan,
         stage.strategy,
         stage.options,
-        stage.runtime.compile,
+        stage.runtime.compile_replicas,
     )
     predictor = stage.predictor(model)
     _ = stage.baseline_hits  # before the baseline is trained on
@@ -251,7 +251,7 @@ def _train_bank(
         plan,
         stage.strategy,
         stage.options,
-        stage.runtime.compile,
+        stage.runtime.compile_replicas,
     )
     training = Trainer(sgd, stage.strategy, stage.runtime).fit(
         [stage.stream(part) for part in todo],

@@ -128,7 +128,7 @@ def finetune(
             BatchPlan(1, num_steps, batch_size),
             distribution,
             SgdOptions(momentum=momentum),
-            running.compile,
+            running.compile_replicas,
         )
         targets = Targets(
             LabelRows.single(task.train.labels), lambda c: [c], num_classes

@@ -117,7 +117,7 @@ def train_epn(
         BatchPlan(1, num_steps, batch_size),
         strategy,
         options,
-        running.compile,
+        running.compile_replicas,
     )
     targets = data.expert_targets(data.train, synsets)
     training = Trainer(sgd, strategy, running).fit(

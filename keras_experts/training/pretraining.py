@@ -117,7 +117,7 @@ def train_baseline(
         plan,
         strategy,
         options,
-        running.compile,
+        running.compile_replicas,
     )
     stream = Stream(
         data.train,

@@ -41,6 +41,14 @@ class Runtime:
             max_loop_steps=(self.max_loop_steps, 1),
         )
 
+    @property
+    def compile_replicas(self) -> bool:
+        """Whether a replica's part of a step is compiled by itself.
+
+        Not on a TPU, which compiles the whole step.
+        """
+        return self.compile and self.strategy != "tpu"
+
     def make_strategy(self) -> tf.distribute.Strategy:
         """Makes the strategy; call it before anything else."""
         return make_strategy(self.strategy, self.tpu)

@@ -23,6 +23,8 @@ from keras_experts.data.label_rows import LabelRows
 # data, 4 bytes of checksum.
 BEFORE, AFTER = 12, 4
 VERSION = 1
+# Files that a reader keeps open; large sets have more than a process may open.
+MAX_OPEN = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,10 +121,8 @@ class RecordReader:
         images = np.empty(len(indices), object)
         index = self._index
         for place, number in enumerate(indices):
-            length = int(index.length[number])
-            handle = self._open(int(index.file[number]))
-            image = os.pread(handle, length, int(index.offset[number]))
-            if len(image) < length:
+            image = self._read(number)
+            if len(image) < index.length[number]:
                 raise OSError(
                     "A data set must not change while it is read. Received: "
                     f"{index.paths[index.file[number]]}, which got shorter."
@@ -130,12 +130,25 @@ class RecordReader:
             images[place] = image
         return images
 
-    def _open(self, file: int) -> int:
+    def _read(self, number: int) -> bytes:
+        length = int(self._index.length[number])
+        handle, kept = self._open(int(self._index.file[number]))
+        try:
+            return os.pread(handle, length, int(self._index.offset[number]))
+        finally:
+            if not kept:
+                os.close(handle)
+
+    def _open(self, file: int) -> tuple[int, bool]:
+        """Opens a file, and tells whether it stays open."""
         with self._lock:
-            if file not in self._files:
-                flags = os.O_RDONLY
-                self._files[file] = os.open(self._index.paths[file], flags)
-            return self._files[file]
+            if file in self._files:
+                return self._files[file], True
+            handle = os.open(self._index.paths[file], os.O_RDONLY)
+            kept = len(self._files) < MAX_OPEN
+            if kept:
+                self._files[file] = handle
+            return handle, kept
 
     def __del__(self):
         for handle in self._files.values():
@@ -168,11 +181,12 @@ def _scan(
     path: str, image_key: str | None, label_keys: Sequence[str]
 ) -> dict[str, np.ndarray]:
     import tensorflow as tf
+    from google.protobuf.message import DecodeError
 
     offsets, sizes = [], []
     values = {key: [] for key in label_keys}
     lengths = {key: [] for key in label_keys}
-    position = 0
+    position = number = 0
     try:
         for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
             features = tf.train.Example.FromString(record).features.feature
@@ -184,15 +198,16 @@ def _scan(
                 offsets.append(0)
                 sizes.append(0)
             for key in label_keys:
-                row = _row(features[key])
+                row = _row(features, key)
                 values[key] += row
                 lengths[key].append(len(row))
             position += BEFORE + len(record) + AFTER
-    except (tf.errors.OpError, ValueError) as error:
+            number += 1
+    except (tf.errors.OpError, DecodeError, ValueError) as error:
         raise ValueError(
             "A file of a data set must be whole, with one image and the "
             f"labels {', '.join(label_keys)} an example. Received: {path}, "
-            f"example {len(offsets)} ({type(error).__name__})."
+            f"example {number} ({type(error).__name__})."
         ) from error
     arrays = {
         "offset": np.array(offsets, np.int64),
@@ -204,7 +219,10 @@ def _scan(
     return arrays
 
 
-def _row(feature) -> list:
+def _row(features, key: str) -> list:
+    if key not in features:  # where there is no label, it is there and empty
+        raise ValueError(f"There must be a feature {key}. Received: none.")
+    feature = features[key]
     if feature.bytes_list.value:
         return [text.decode("utf-8") for text in feature.bytes_list.value]
     return list(feature.int64_list.value)

@@ -79,8 +79,11 @@ def class_names(builder, key: str) -> list[str] | None:
     """Names the classes of a label feature; None where it is of texts.
 
     Raises:
-        ValueError: if there is no such feature.
+        ValueError: if there is no such feature, or it is no label.
     """
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
     features = builder.info.features
     if key not in features:
         raise ValueError(
@@ -88,8 +91,14 @@ def class_names(builder, key: str) -> list[str] | None:
             f"Received: {key!r}."
         )
     inner = getattr(features[key], "feature", features[key])
-    names = getattr(inner, "names", None)
-    return None if names is None else list(names)
+    if isinstance(inner, tfds.features.ClassLabel):
+        return list(inner.names)
+    if inner.shape != () or inner.tf_dtype != tf.string:
+        raise ValueError(
+            "A label must be a class or a text, or a sequence of either. "
+            f"Received: {key!r} of {builder.name}, {type(inner).__name__}."
+        )
+    return None
 
 
 def is_single(builder, key: str) -> bool:
@@ -118,23 +127,38 @@ def index_split(
 
     Args:
         builder: TFDS builder.
-        split: str. Such as "train" or "train[:1000]".
+        split: str. Such as "train", "train[:1000]" or "train+test".
         label_keys: names of the features that are labels.
         images: bool. Whether to look for the images too.
 
     Raises:
-        ValueError: if there is no such split.
+        ValueError: if there is no such split, it is empty, or a label is no
+            class.
     """
-    base = split.partition("[")[0]
-    if base not in builder.info.splits:
+    bases = {part.partition("[")[0].strip() for part in split.split("+")}
+    if not bases <= set(builder.info.splits):
         raise ValueError(
             f"{builder.name} has the splits {sorted(builder.info.splits)}. "
             f"Received: {split!r}."
         )
     parts = builder.info.splits[split].file_instructions
-    return index_files(
+    if not parts:
+        raise ValueError(
+            f"A split must hold images. Received: {split!r} of {builder.name}."
+        )
+    index = index_files(
         [part.filename for part in parts],
         "image" if images else None,
         label_keys,
         [(part.skip, None if part.take < 0 else part.take) for part in parts],
     )
+    for key in label_keys:
+        names, values = class_names(builder, key), index.labels[key].values
+        # TFDS writes -1 where a label is secret.
+        wrong = () if names is None else values[values < 0]
+        if len(wrong):
+            raise ValueError(
+                f"Each image must have a class as its {key!r}. Received: "
+                f"{wrong[0]} in {split!r} of {builder.name}."
+            )
+    return index

@@ -1,6 +1,7 @@
-"""Images looked up in TFDS' files, against TFDS itself."""
+"""Files of records, looked into once."""
 
 import os
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,164 +10,229 @@ import pytest
 import tensorflow as tf
 
 from keras_experts.data import record_index
-from keras_experts.data import tfds_reader
+from keras_experts.data.label_rows import LabelRows
+
+LABELS = [[0], [1, 2], [], [7], [], [3, 3, 0]]
 
 
-def write_set(folder, label, labels, name="drawn", shards=3):
-    """Writes a TFDS set of images of one value each, and its labels."""
-    import tensorflow_datasets as tfds
+def feature(values):
+    if values and isinstance(values[0], bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
-    number = len(labels)
-    images = np.arange(number, dtype=np.uint8)[:, None, None, None]
-    images = np.broadcast_to(images, (number, 4, 4, 3))
 
-    def examples(rows):
-        for image, value in zip(images[:rows], labels, strict=False):
-            yield {"image": image, "label": value}
+def record(**features):
+    """An example, as TFDS writes it."""
+    columns = {key: feature(values) for key, values in features.items()}
+    example = tf.train.Example(features=tf.train.Features(feature=columns))
+    return example.SerializeToString()
 
-    def split(rows):
-        return tf.data.Dataset.from_generator(
-            lambda: examples(rows),
-            output_signature={
-                "image": tf.TensorSpec((4, 4, 3), tf.uint8),
-                "label": tf.TensorSpec(label.shape, tf.int64),
-            },
-        )
 
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name=name,
-        version="1.0.0",
-        data_dir=str(folder),
-        features=tfds.features.FeaturesDict(
-            {"image": tfds.features.Image(shape=(4, 4, 3)), "label": label}
-        ),
-        split_datasets={"train": split(number), "test": split(4)},
-        download_config=tfds.download.DownloadConfig(num_shards=shards),
-        disable_shuffling=True,
-    )
-    return tfds_reader.prepared_builder(name, str(folder))
+def write(path, records):
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for one in records:
+            writer.write(one)
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def no_index_yet(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_EXPERTS_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
-def drawn(tmp_path):
-    import tensorflow_datasets as tfds
-
-    label = tfds.features.ClassLabel(names=["a", "b"])
-    return write_set(tmp_path, label, [i % 2 for i in range(60)])
-
-
-def values(images):
-    """The pixel value of each encoded image."""
-    return [int(tf.io.decode_image(image)[0, 0, 0]) for image in images]
-
-
-@pytest.mark.parametrize("name", ["flowers5", "cifar100_wordnet"])
-@pytest.mark.parametrize("split", ["test", "train[10:50]"])
-def test_images_and_labels_are_those_tfds_reads(data_dir, name, split):
-    import tensorflow_datasets as tfds
-
-    builder = tfds_reader.prepared_builder(name, data_dir)
-    keys = ["label", "synset"] if name == "cifar100_wordnet" else ["label"]
-    index = tfds_reader.index_split(builder, split, tuple(keys))
-    read = record_index.RecordReader(index)
-    expected = builder.as_dataset(
-        split=split,
-        decoders={"image": tfds.decode.SkipDecoding()},
-        shuffle_files=False,
-        read_config=tfds.ReadConfig(interleave_cycle_length=1),
-    )
-    number = 0
-    for place, example in enumerate(expected.as_numpy_iterator()):
-        number += 1
-        if place % 37 == 0:  # some of the images, all of the labels
-            assert read(np.array([place]))[0] == example["image"]
-        for key in keys:
-            (value,) = index.labels[key].row(place)
-            if key in index.texts:
-                value = index.texts[key][value].encode()
-            assert value == example[key]
-    assert number == len(index.offset)
-
-
-def test_any_image_of_several_shards_is_read(drawn):
-    data = tfds_reader.read(drawn, "train")
-    indices = np.array([59, 0, 20, 19, 20])
-    assert values(data.read(indices)) == indices.tolist()
-    part = tfds_reader.read(drawn, "train[15:45]")
-    assert values(part.read(np.arange(30))) == list(range(15, 45))
-    assert part.labels.tolist() == [i % 2 for i in range(15, 45)]
-
-
-def test_images_of_several_labels_are_read(tmp_path):
-    import tensorflow_datasets as tfds
-
-    names = tfds.features.ClassLabel(names=["a", "b", "c"])
-    labels = [[0], [1, 2], [], [0, 1, 2]]
-    builder = write_set(
-        tmp_path, tfds.features.Sequence(names), labels, shards=1
-    )
-    rows, found = tfds_reader.read_labels(builder, "train", "label")
-    assert found == ["a", "b", "c"]
-    assert [rows.row(i).tolist() for i in range(4)] == labels
-    assert not tfds_reader.is_single(builder, "label")
-    with pytest.raises(ValueError, match="`label` \\(a class\\)"):
-        tfds_reader.read(builder, "train")
-
-
-def test_files_are_looked_into_once(drawn, monkeypatch):
-    before = tfds_reader.read(drawn, "train")
-    scanned = []
-    scan = record_index._scan
-    monkeypatch.setattr(
-        record_index, "_scan", lambda *a: scanned.append(a) or scan(*a)
-    )
-    again = tfds_reader.read(drawn, "train")
-    np.testing.assert_array_equal(again.labels, before.labels)
-    assert not scanned
-    path = drawn.info.splits["train"].file_instructions[0].filename
-    os.utime(path, ns=(0, 0))  # changed, as far as one can tell
-    tfds_reader.read(drawn, "train")
-    assert [Path(arguments[0]).name for arguments in scanned] == [
-        Path(path).name
+def paths(tmp_path):
+    """Two files of six images; no image is as long as another."""
+    return [
+        write(
+            tmp_path / f"part{part}",
+            [
+                record(image=[content(6 * part + i)], label=row)
+                for i, row in enumerate(LABELS)
+            ],
+        )
+        for part in (0, 1)
     ]
 
 
-def test_damaged_index_is_made_anew(drawn, monkeypatch, tmp_path):
-    cache = tmp_path / "cache"
-    monkeypatch.setenv("KERAS_EXPERTS_CACHE", str(cache))
-    tfds_reader.read(drawn, "train")
-    for path in cache.rglob("*.npz"):
-        path.write_bytes(path.read_bytes()[:40])
-    data = tfds_reader.read(drawn, "train")
-    assert values(data.read(np.array([42]))) == [42]
+def content(number):
+    return bytes([65 + number]) * (10 + number)
 
 
-def test_truncated_file_is_named(drawn):
-    path = drawn.info.splits["train"].file_instructions[1].filename
-    content = Path(path).read_bytes()
-    Path(path).write_bytes(content[:-20])
-    with pytest.raises(ValueError, match=f"{Path(path).name}, example 19"):
-        tfds_reader.read(drawn, "train")
+def look(paths, **options):
+    parts = options.get("parts", [(0, None)] * len(paths))
+    return record_index.index_files(paths, "image", ["label"], parts)
 
 
-def test_file_that_gets_shorter_is_named(drawn):
-    data = tfds_reader.read(drawn, "train")
-    path = drawn.info.splits["train"].file_instructions[0].filename
-    os.truncate(path, 100)
-    with pytest.raises(OSError, match=f"{Path(path).name}, which got shorter"):
-        data.read(np.array([15]))
+def lists(rows):
+    return [rows.row(index).tolist() for index in range(len(rows))]
 
 
-def test_threads_read_the_same(drawn):
-    data = tfds_reader.read(drawn, "train")
-    orders = [np.random.default_rng(i).permutation(60) for i in range(8)]
+def test_any_image_is_read_with_its_labels(paths):
+    index = look(paths)
+    read = record_index.RecordReader(index)
+    order = [11, 0, 6, 5, 5, 2]
+    assert list(read(np.array(order))) == [content(i) for i in order]
+    assert lists(index.labels["label"]) == LABELS + LABELS
+    assert index.texts == {}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [(0, 2), (0, None)],
+        [(4, None), (1, 2)],
+        [(2, 1), (2, 1)],
+        [(6, None), (3, 3)],
+    ],
+)
+def test_parts_of_files_are_what_slices_of_lists_are(paths, parts):
+    index = look(paths, parts=parts)
+    numbers = [
+        6 * file + place
+        for file, (skip, take) in enumerate(parts)
+        for place in list(range(6))[skip:][:take]
+    ]
+    read = record_index.RecordReader(index)
+    found = read(np.arange(len(numbers)))
+    assert list(found) == [content(number) for number in numbers]
+    assert lists(index.labels["label"]) == [LABELS[n % 6] for n in numbers]
+
+
+def test_texts_of_files_are_places_in_one_list(tmp_path):
+    rows = [["dog"], [], ["poodle", "cat"], [], [], ["zoë"], ["cat"]]
+    records = [
+        record(image=[b"x"], label=[text.encode() for text in row])
+        for row in rows
+    ]
+    # Of different width, and in the middle one without any.
+    paths = [
+        write(tmp_path / str(first), records[first:last])
+        for first, last in ((0, 3), (3, 5), (5, 7))
+    ]
+    index = look(paths)
+    texts = index.texts["label"]
+    assert texts == ["cat", "dog", "poodle", "zoë"]
+    found = lists(index.labels["label"])
+    assert [[texts[place] for place in row] for row in found] == rows
+
+
+def test_labels_alone_are_read_without_images(tmp_path):
+    path = write(tmp_path / "a", [record(label=[3]), record(label=[4, 5])])
+    index = record_index.index_files([path], None, ["label"], [(0, None)])
+    assert lists(index.labels["label"]) == [[3], [4, 5]]
+
+
+def test_files_are_looked_into_once(paths, monkeypatch):
+    before = look(paths)
+    scanned, scan = [], record_index._scan
+    monkeypatch.setattr(
+        record_index, "_scan", lambda *a: scanned.append(a[0]) or scan(*a)
+    )
+    again = look(paths)
+    assert not scanned
+    np.testing.assert_array_equal(again.offset, before.offset)
+    assert lists(again.labels["label"]) == lists(before.labels["label"])
+    os.utime(paths[1], ns=(0, 0))  # changed, as far as one can tell
+    look(paths)
+    assert scanned == [paths[1]]
+
+
+def test_changed_file_is_read_as_it_is_now(paths, tmp_path):
+    look(paths)
+    write(paths[0], [record(image=[b"new"], label=[9])])
+    index = look(paths)
+    read = record_index.RecordReader(index)
+    assert list(read(np.array([0, 1]))) == [b"new", content(6)]
+    assert lists(index.labels["label"])[0] == [9]
+
+
+@pytest.mark.parametrize("kept", [0, 40, -60])
+def test_damaged_index_is_made_anew(paths, tmp_path, kept):
+    look(paths)
+    cached = list((tmp_path / "cache").rglob("*.npz"))
+    assert len(cached) == 2
+    for path in cached:
+        path.write_bytes(path.read_bytes()[:kept])
+    index = look(paths)
+    read = record_index.RecordReader(index)
+    assert list(read(np.array([8]))) == [content(8)]
+    assert all(path.stat().st_size > 100 for path in cached)
+
+
+def test_truncated_file_is_named(paths):
+    os.truncate(paths[1], os.path.getsize(paths[1]) - 3)
+    with pytest.raises(ValueError, match=f"{paths[1]}, example 5 "):
+        look(paths)
+
+
+def test_flipped_bit_is_found(paths):
+    damaged = bytearray(Path(paths[0]).read_bytes())
+    damaged[damaged.index(content(2))] ^= 1
+    Path(paths[0]).write_bytes(damaged)
+    with pytest.raises(ValueError, match=f"{paths[0]}, example 2 "):
+        look(paths)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        record(image=[b"x"], label=[b"\xff\xfe"]),  # no UTF-8
+        record(image=[b"x"]),
+        record(label=[b"dog"]),
+        record(image=[b"x", b"y"], label=[b"dog"]),
+        b"no example at all",
+    ],
+    ids=["no text", "no label", "no image", "two images", "no example"],
+)
+def test_wrong_example_is_named(tmp_path, wrong):
+    good = record(image=[b"x"], label=[b"dog"])
+    path = write(tmp_path / "a", [good, wrong, good])
+    with pytest.raises(ValueError, match=f"{path}, example 1 "):
+        look([path])
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(OSError, match="nothing"):
+        look([str(tmp_path / "nothing")])
+
+
+def test_file_that_gets_shorter_is_named(paths):
+    read = record_index.RecordReader(look(paths))
+    os.truncate(paths[0], 100)
+    with pytest.raises(OSError, match=f"{paths[0]}, which got shorter"):
+        read(np.array([8, 5]))
+
+
+def test_threads_read_the_same(paths):
+    read = record_index.RecordReader(look(paths))
+    orders = [np.random.default_rng(i).permutation(12) for i in range(40)]
     with ThreadPoolExecutor(8) as pool:
-        for order, images in zip(orders, pool.map(data.read, orders)):
-            assert values(images) == order.tolist()
+        for order, images in zip(orders, pool.map(read, orders), strict=True):
+            assert list(images) == [content(number) for number in order]
 
 
-def test_unknown_split_and_feature_are_refused(drawn):
-    with pytest.raises(ValueError, match="splits.*Received: 'valid'"):
-        tfds_reader.read(drawn, "valid")
-    with pytest.raises(ValueError, match="features.*Received: 'synset'"):
-        tfds_reader.read_labels(drawn, "train", "synset")
+def test_more_files_are_read_than_may_be_open(tmp_path):
+    number = 400
+    paths = [str(tmp_path / f"file{i}") for i in range(number)]
+    for i, path in enumerate(paths):
+        Path(path).write_bytes(b"%03d" % i)
+    index = record_index.RecordIndex(
+        paths,
+        np.arange(number, dtype=np.int32),
+        np.zeros(number, np.int64),
+        np.full(number, 3, np.int32),
+        {"label": LabelRows.single(np.zeros(number))},
+        {},
+    )
+    read = record_index.RecordReader(index)
+    highest = os.open(os.devnull, os.O_RDONLY)
+    os.close(highest)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 200, before[1]))
+    try:
+        for _ in range(2):
+            images = read(np.arange(number))
+            assert list(images) == [b"%03d" % i for i in range(number)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

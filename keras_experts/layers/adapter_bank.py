@@ -38,9 +38,10 @@ class AdapterBank(keras.layers.Layer):
 
     Call arguments:
         inputs: float tensor `(batch, height, width, channels)`.
-        expert_index: int, list or int tensor, scalar or `(batch,)`, values in
-            `[-1, num_experts)`, passed by name. Python and NumPy values are
-            checked; compiled code clamps a tensor's values in silence.
+        expert_index: int, list or int tensor, scalar, `(1,)` or `(batch,)`,
+            values in `[-1, num_experts)`, passed by name. Python and NumPy
+            values are checked; compiled code clamps a tensor's values in
+            silence.
 
     Returns:
         Float tensor of the shape of `inputs`.
@@ -86,13 +87,20 @@ class AdapterBank(keras.layers.Layer):
             for name in ADAPTER_VARIABLES.values()
         ]  # a leading axis (batch,) where the index has one
         gamma_down, beta_down, down, gamma_up, beta_up, up = pick
-        one = "b" if len(index.shape) else ""
+        batch, height, width, _ = ops.shape(inputs)
+
+        def product(x, kernel):
+            # A kernel for all, or of a first axis that is 1 or the batch's.
+            rows = ops.reshape(x, (batch, height * width, x.shape[-1]))
+            rows = ops.matmul(rows, kernel)
+            return ops.reshape(rows, (batch, height, width, kernel.shape[-1]))
+
         hidden = ops.relu(normalize(inputs, gamma_down, beta_down))
-        hidden = ops.einsum(f"bhwc,{one}cd->bhwd", hidden, down)
+        hidden = product(hidden, down)
         hidden = ops.relu(normalize(hidden, gamma_up, beta_up))
-        residual = ops.einsum(f"bhwd,{one}dc->bhwc", hidden, up)
+        residual = product(hidden, up)
         adapted = index >= 0
-        if one:
+        if len(index.shape):
             adapted = ops.reshape(adapted, (-1, 1, 1, 1))
         return ops.where(adapted, inputs + residual, inputs)
 
@@ -150,8 +158,8 @@ class AdapterBank(keras.layers.Layer):
         index = ops.cast(ops.convert_to_tensor(expert_index), "int32")
         if len(index.shape) > 1:
             raise ValueError(
-                "`expert_index` must be a scalar or have shape (batch,). "
-                f"Received: shape {tuple(index.shape)}."
+                "`expert_index` must be a scalar or have shape (1,) or "
+                f"(batch,). Received: shape {tuple(index.shape)}."
             )
         return index
 

@@ -85,7 +85,8 @@ def test_each_example_passes_its_own_expert(bank, inputs, index):
 def test_every_kind_of_index_gives_the_same(bank, inputs):
     expected = run(bank, inputs, expert_index=[2, 2, 2, 2])
     array = np.array([2, 2, 2, 2])
-    for index in (2, np.int64(2), array, ops.convert_to_tensor(array)):
+    one = np.array([2])  # serves the whole batch
+    for index in (2, np.int64(2), array, ops.convert_to_tensor(array), one):
         outputs = run(bank, inputs, expert_index=index)
         np.testing.assert_allclose(outputs, expected, atol=1e-6)
 

@@ -188,6 +188,23 @@ def _add_export(parsers) -> None:
     add("--output", required=True, help="folder of the collection")
     add("--publisher", required=True, help="first part of the handles")
     add("--name", default="experts", help="middle part [experts]")
+    add(
+        "--license",
+        default="custom",
+        help="of the weights, as tfhub.dev names it [custom]",
+    )
+    add("--base_url", default="", help="where the collection will be found")
+    add(
+        "--samples",
+        action="store_true",
+        help="publish some of the upstream's test images with each module",
+    )
+    add(
+        "--storage",
+        choices=("float32", "float16"),
+        default="float32",
+        help="of the module that holds all adapters [float32]",
+    )
 
 
 def _add_task(command: Parser) -> None:

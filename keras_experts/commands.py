@@ -147,15 +147,26 @@ def export(options) -> None:
     """Exports a run."""
     _load_tensorflow()
     from keras_experts.console import print_table
-    from keras_experts.exporting import collection
+    from keras_experts.exporting.collection import export_run
+    from keras_experts.exporting.collection_writer import Publication
 
-    rows = collection.export_run(
-        options.workdir, options.output, options.publisher, options.name
+    publication = Publication(
+        options.publisher,
+        options.name,
+        options.license,
+        options.base_url,
+        options.samples,
+    )
+    rows = export_run(
+        options.workdir, options.output, publication, options.storage
     )
     print_table(
         f"Collection in {options.output}",
-        ("handle", "kind"),
-        [(row["handle"], row["kind"]) for row in rows],
+        ("handle", "kind", "archive, MB"),
+        [
+            (row["handle"], row["kind"], f"{row['num_bytes'] / 1e6:,.1f}")
+            for row in rows
+        ],
     )
 
 

@@ -23,6 +23,7 @@ from keras_experts.data import synthetic
 from keras_experts.data.tasks import Task
 from keras_experts.evaluation.report import write_report
 from keras_experts.exporting.collection import export_run
+from keras_experts.exporting.collection_writer import Publication
 from keras_experts.selection.selector import Selection
 from keras_experts.selection.selector import select
 from keras_experts.training import experts
@@ -65,7 +66,7 @@ def run(workdir: str | Path) -> list[dict]:
     pretraining.train_baseline(training)
     config.parse(["stages/demo_experts.gin"])
     experts.train_experts(training)
-    modules = export_run(training, collection, "demo", "experts")
+    modules = export_run(training, collection, Publication("demo", "experts"))
     baseline = collection / modules[0]["path"]
     rows = _transfer(collection, str(baseline), workdir)
     report = workdir / "report.html"

@@ -23,12 +23,14 @@ class ExpertDomain:
         name: str. Unique and readable, such as "living_thing".
         synset: str. The node, such as "n00004258".
         num_images: int. Images with a label at or under the node.
+        parents: list of str. Names of the nearest other experts above it.
     """
 
     index: int
     name: str
     synset: str
     num_images: int
+    parents: list[str] = dataclasses.field(default_factory=list)
 
 
 def read_counts(path: str | Path) -> dict[str, int]:

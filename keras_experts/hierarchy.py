@@ -195,8 +195,16 @@ class Hierarchy:
         names: dict[str, str] = {}
         for node in order[:num_experts]:
             names[self._unused_name(node, names)] = node
+        above = self.nearest_above(names.values())
+        name_of = {node: name for name, node in names.items()}
         return [
-            ExpertDomain(index, name, node, totals[node])
+            ExpertDomain(
+                index,
+                name,
+                node,
+                totals[node],
+                [name_of[parent] for parent in above[node]],
+            )
             for index, (name, node) in enumerate(names.items())
         ]
 

@@ -86,9 +86,10 @@ def run_dir(tmp_path_factory):
 def collection(run_dir, tmp_path_factory):
     """The run as a collection."""
     from keras_experts.exporting.collection import export_run
+    from keras_experts.exporting.collection_writer import Publication
 
     output = tmp_path_factory.mktemp("collection")
-    export_run(run_dir, output, "acme", "experts")
+    export_run(run_dir, output, Publication("acme"))
     return output
 
 

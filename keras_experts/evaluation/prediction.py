@@ -5,10 +5,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_experts import saved_models
 from keras_experts.console import progress
 from keras_experts.data import folders
 from keras_experts.data.preprocessing import resize
+from keras_experts.saved_models.handles import read_metadata
+from keras_experts.saved_models.loading import load_module
 from keras_experts.training.finetuning import MODULE_FOLDER
 
 
@@ -30,8 +31,8 @@ def predict(model: str | Path, paths: Sequence[str | Path]) -> list[dict]:
     """
     inner = Path(model) / MODULE_FOLDER
     handle = str(inner if inner.is_dir() else model)
-    module = saved_models.load_module(handle)
-    metadata = saved_models.read_metadata(handle)
+    module = load_module(handle)
+    metadata = read_metadata(handle)
     if "class_names" not in metadata:
         raise ValueError(
             "A model to predict with must be one that `finetune` wrote. "

@@ -8,10 +8,15 @@ HEAD_NAME = "head"
 FEATURES_NAME = "features"
 
 
+def to_range() -> keras.layers.Layer:
+    """Makes the layer that turns [0, 1] into the backbone's [-1, 1]."""
+    return keras.layers.Rescaling(
+        2.0, offset=-1.0, dtype="float32", name="to_range"
+    )
+
+
 def image_features(backbone: BitResNet) -> keras.Model:
     """Puts a backbone behind the input convention of hub modules.
-
-    This is the one place that turns [0, 1] into the backbone's [-1, 1].
 
     Args:
         backbone: `BitResNet` without a bank.
@@ -21,10 +26,7 @@ def image_features(backbone: BitResNet) -> keras.Model:
         features `(batch, channels)`, float32.
     """
     images = keras.Input((None, None, 3), name="images")
-    to_range = keras.layers.Rescaling(
-        2.0, offset=-1.0, dtype="float32", name="to_range"
-    )
-    features = backbone(to_range(images))["pre_logits"]
+    features = backbone(to_range()(images))["pre_logits"]
     features = keras.layers.Activation("linear", dtype="float32")(features)
     return keras.Model(images, features, name=FEATURES_NAME)
 

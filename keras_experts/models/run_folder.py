@@ -4,6 +4,7 @@ experts.json                     the domains
 baseline/model.keras             classifier, with its head
 experts/full/NAME/model.keras    the same, fine-tuned on a slice
 experts/adapter/NAME/adapters.npz
+.../samples.jpg                  some of its test images
 experts/KIND/NAME/label_prior.npy  share of each baseline output in its slice
 epn/model.keras                  the expert prediction network
 training/adapter-*/              metrics of adapters trained together
@@ -30,6 +31,7 @@ from keras_experts.models.bit_weights import read_npz
 MODEL_FILE = "model.keras"
 ADAPTERS_FILE = "adapters.npz"
 PRIOR_FILE = "label_prior.npy"
+SAMPLES_FILE = "samples.jpg"
 
 
 def is_finished(directory: Path) -> bool:

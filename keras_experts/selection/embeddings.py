@@ -5,13 +5,14 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from keras_experts import saved_models
 from keras_experts.checks import first_line
 from keras_experts.console import Bar
 from keras_experts.data.batches import FILLED
 from keras_experts.data.batches import evaluation_batches
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import resize
+from keras_experts.saved_models import handles
+from keras_experts.saved_models.loading import load_module
 
 BATCH_SIZE = 100
 # Fewer pixels in all are faster without XLA: compiling an R50 takes about as
@@ -39,8 +40,8 @@ def embed(
         ValueError: if it does not load, does not take such images, or gives
             something else than finite features that differ.
     """
-    module = saved_models.load_module(handle)
-    image_size = saved_models.image_size(handle)
+    module = load_module(handle)
+    image_size = handles.image_size(handle)
     batches = evaluation_batches(
         images,
         min(BATCH_SIZE, images.num_examples),

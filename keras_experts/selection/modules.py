@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from keras_experts import files
-from keras_experts import saved_models
+from keras_experts.saved_models import handles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +50,9 @@ def _expand_one(module: str, pools: tuple[Path, ...]) -> list[Candidate]:
     path = Path(module)
     if "://" in module:
         return [Candidate(module, module)]
+    inner, part = handles.split(module)
+    if part is not None and Path(inner).exists():
+        return [Candidate(module, part, part == handles.BASELINE)]
     if not path.exists():
         raise FileNotFoundError(
             "A module must be a collection, a SavedModel folder, a URL or a "
@@ -57,9 +60,9 @@ def _expand_one(module: str, pools: tuple[Path, ...]) -> list[Candidate]:
         )
     if path.is_file():
         return _read_pool(path, pools)
-    if saved_models.is_saved_model(path):
-        return [_local(path)]
-    if (path / saved_models.COLLECTION_FILE).exists():
+    if handles.is_saved_model(path):
+        return _local(path)
+    if (path / handles.COLLECTION_FILE).exists():
         return _read_collection(path)
     raise ValueError(
         "A folder must be a collection (collection.json) or a SavedModel "
@@ -67,26 +70,39 @@ def _expand_one(module: str, pools: tuple[Path, ...]) -> list[Candidate]:
     )
 
 
-def _local(path: Path) -> Candidate:
+def _local(path: Path) -> list[Candidate]:
+    """Lists a module, or the baseline and the experts of a bank."""
     try:
-        metadata = saved_models.read_metadata(str(path))
+        metadata = handles.read_metadata(str(path))
     except (FileNotFoundError, ValueError):
         metadata = {}  # loading it will say what is wrong
+    kind = metadata.get("kind")
+    if kind == handles.BANK:
+        names = [row["name"] for row in metadata["experts"]]
+        return [
+            Candidate(f"{path}#{name}", name, name == handles.BASELINE)
+            for name in (handles.BASELINE, *names)
+        ]
     name = metadata.get("name", str(path))
-    return Candidate(
-        str(path), name, metadata.get("kind") == saved_models.BASELINE
-    )
+    return [Candidate(str(path), name, kind == handles.BASELINE)]
 
 
 def _read_collection(path: Path) -> list[Candidate]:
-    collection = path / saved_models.COLLECTION_FILE
+    """Lists a collection's modules; a bank's experts where they are none."""
+    collection = path / handles.COLLECTION_FILE
     try:
         rows = files.read_json(collection)["modules"]
-        return [_local(path / row["path"]) for row in rows]
+        names = {row["name"] for row in rows}
+        found = []
+        for row in rows:
+            inner = {expert["name"] for expert in row.get("experts", ())}
+            if not (inner and inner <= names):
+                found += _local(path / row["path"])
+        return found
     except (KeyError, TypeError) as error:
         raise ValueError(
-            "collection.json must have a list `modules` with a `path` each. "
-            f"Received: {collection} ({error!r})."
+            "collection.json must have a list `modules` with a `name` and a "
+            f"`path` each. Received: {collection} ({error!r})."
         ) from error
 
 

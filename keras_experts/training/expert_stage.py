@@ -22,6 +22,7 @@ from keras_experts.training.evaluation import Predictor
 from keras_experts.training.evaluation import hits
 from keras_experts.training.evaluation import largest_of_first
 from keras_experts.training.runtime import Runtime
+from keras_experts.training.samples import write_samples
 from keras_experts.training.sgd import SgdOptions
 from keras_experts.training.slices import Slice
 from keras_experts.training.trainer import Training
@@ -133,6 +134,7 @@ class ExpertStage:
             "dataset": self.data.name,
             "synset": part.synset,
             "num_images": len(part.train),
+            "num_classes": self._num_classes(part),
             "image_size": self.baseline["image_size"],
             "num_steps": len(self.learning_rates),
             "batch_size": self.batch_size,
@@ -147,8 +149,14 @@ class ExpertStage:
         if distribution.is_chief(self.strategy):
             prior = label_prior(self.targets, part.train)
             run_folder.save_label_prior(prior, directory)
+            write_samples(self.data.test, part.test, directory)
             save(directory)
         stages.finish(directory, metadata, self.strategy)
+
+    def _num_classes(self, part: Slice) -> int:
+        """Counts the classes among an expert's training images."""
+        shares = self.data.class_targets(self.data.train).mean(part.train)
+        return int((shares > 0).sum())
 
 
 def label_prior(targets: Targets, indices: np.ndarray) -> np.ndarray:

@@ -9,19 +9,22 @@ architecture, so it is built as a Keras model instead.
 
 import keras
 
-from keras_experts import saved_models
 from keras_experts.layers.hub_layer import HubLayer
 from keras_experts.models import heads
-from keras_experts.models.backbone import BitResNet
-from keras_experts.models.bit_weights import assign
-from keras_experts.models.bit_weights import named_variables
+from keras_experts.models import rebuilding
+from keras_experts.saved_models import handles
+from keras_experts.saved_models.loading import read_weights
 
 
-def load_features(handle: str) -> tuple[keras.layers.Layer, bool]:
+def load_features(
+    handle: str, trust: bool = False
+) -> tuple[keras.layers.Layer, bool]:
     """Loads a module from images in [0, 1] to features, to be fine-tuned.
 
     Args:
-        handle: str. Path or URL of a reusable SavedModel.
+        handle: str. Path or URL of a reusable SavedModel; `MODULE#name` is an
+            expert of a bank.
+        trust: bool. As in `HubLayer`.
 
     Returns:
         The layer, all trainable, and whether its gradients compile with XLA.
@@ -30,19 +33,12 @@ def load_features(handle: str) -> tuple[keras.layers.Layer, bool]:
         FileNotFoundError: if there is no such module.
         ValueError: if it does not load or has nothing to train.
     """
-    config = saved_models.read_metadata(handle).get("backbone")
-    if config is not None:
-        backbone = BitResNet.from_config(config)
-        values = {
-            variable.name.partition(":")[0]: variable.numpy()
-            for variable in saved_models.load_module(handle).variables
-        }
-        assign(named_variables(backbone), values, f"the module {handle}")
+    metadata = handles.read_metadata(handle)
+    if "backbone" in metadata:
+        backbone = rebuilding.rebuild(metadata, read_weights(handle), handle)
+        if metadata["kind"] == handles.BANK:
+            _, expert = handles.split(handle)
+            backbone = rebuilding.cut_out(backbone, metadata, expert, handle)
         return heads.image_features(backbone), True
-    layer = HubLayer(handle, trainable=True)
-    if not layer.trainable_variables:
-        raise ValueError(
-            "A module to fine-tune must have trainable variables. "
-            f"Received: {handle} with none."
-        )
+    layer = HubLayer(handle, trainable=True, trust=trust)
     return layer, False

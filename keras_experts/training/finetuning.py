@@ -10,7 +10,6 @@ import numpy as np
 
 from keras_experts import config
 from keras_experts import files
-from keras_experts import saved_models
 from keras_experts.checks import check_at_least
 from keras_experts.checks import first_line
 from keras_experts.data.label_rows import LabelRows
@@ -23,6 +22,8 @@ from keras_experts.data.streams import stream_seed
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
 from keras_experts.models.heads import add_head
+from keras_experts.saved_models import handles
+from keras_experts.saved_models.writing import write_keras_module
 from keras_experts.training import schedules
 from keras_experts.training.evaluation import Predictor
 from keras_experts.training.evaluation import largest_of_first
@@ -100,12 +101,12 @@ def finetune(
         base_learning_rate=(base_learning_rate, 0.0),
     )
     with files.whole_folder(output) as directory:
-        metadata = saved_models.read_metadata(module)
+        metadata = handles.read_metadata(module)
         if not isinstance(task, Task):
             task = load_task(task, data_dir, num_examples)
         task.check_classes(task.train.labels)
         if image_size is None:
-            image_size = saved_models.image_size(module)
+            image_size = handles.image_size(module)
         num_train = task.train.num_examples
         if num_images is None:
             num_images = schedules.bit_num_images(num_train)
@@ -172,7 +173,7 @@ def finetune(
             "final_loss": float(training.losses[-1].sum()),
             "seconds": round(time.monotonic() - started, 1),
         }
-        saved_models.write_keras_module(
+        write_keras_module(
             directory / MODULE_FOLDER,
             model,
             "logits",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gin
 import keras
+import numpy as np
 
 from keras_experts import config
 from keras_experts.checks import check_at_least
@@ -23,6 +24,7 @@ from keras_experts.training.evaluation import hits
 from keras_experts.training.evaluation import largest_of_first
 from keras_experts.training.losses import make_loss
 from keras_experts.training.runtime import Runtime
+from keras_experts.training.samples import write_samples
 from keras_experts.training.sgd import NetworkSgd
 from keras_experts.training.sgd import SgdOptions
 from keras_experts.training.trainer import Trainer
@@ -166,6 +168,8 @@ def train_baseline(
         "settings": settings,
     }
     if distribution.is_chief(strategy):
+        test = np.arange(data.test.num_examples)
+        write_samples(data.test, test, directory)
         run_folder.save_model(classifier, directory)
     stages.finish(directory, metadata, strategy)
     return metadata

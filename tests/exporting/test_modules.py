@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_experts import saved_models
 from keras_experts.exporting.collection import export_run
+from keras_experts.exporting.collection_writer import Publication
 from keras_experts.layers import HubLayer
 from keras_experts.models import heads
 from keras_experts.models import run_folder
+from keras_experts.saved_models import handles
+from keras_experts.saved_models.writing import write_keras_module
 from keras_experts.training.features import load_features
 
 
@@ -77,7 +79,7 @@ def test_files_are_hardly_more_than_the_weights(exported):
     def size(p):
         return sum(f.stat().st_size for f in p.rglob("*") if f.is_file())
 
-    folder = saved_models.resolve(path)
+    folder = handles.resolve(path)
     # The index of a network this small is more than 1 % of its weights.
     assert size(folder / "variables") <= 1.01 * weights + 8192
     assert (folder / "saved_model.pb").stat().st_size <= 4 * 2**20
@@ -227,16 +229,27 @@ def test_anybody_s_module_becomes_a_layer(tmp_path):
 
 
 def test_published_module_is_never_overwritten(run_dir, collection, tmp_path):
-    shutil.copytree(collection, tmp_path / "c")
+    output = tmp_path / "c"
+    shutil.copytree(collection, output)
     shutil.copytree(run_dir, tmp_path / "run")
-    # The same run again changes nothing; another baseline is refused.
-    export_run(tmp_path / "run", tmp_path / "c", "acme", "experts")
+    before = {f: f.read_bytes() for f in output.rglob("*") if f.is_file()}
+    # The same run again changes nothing.
+    export_run(tmp_path / "run", output, Publication("acme"))
+    assert before == {
+        f: f.read_bytes() for f in output.rglob("*") if f.is_file()
+    }
+    # Another baseline is a new version beside the old one.
     classifier, _ = run_folder.load_baseline(tmp_path / "run")
     kernel = heads.backbone_of(classifier).weights[0]
     kernel.assign(kernel + 1.0)
     run_folder.save_model(classifier, tmp_path / "run" / "baseline")
-    with pytest.raises(ValueError, match="never overwritten"):
-        export_run(tmp_path / "run", tmp_path / "c", "acme", "experts")
+    shutil.rmtree(tmp_path / "run" / "experts")
+    rows = export_run(tmp_path / "run", output, Publication("acme"))
+    assert rows[-1]["handle"] == "acme/experts/baseline/2"
+    modules = [f for f in before if f.name in ("saved_model.pb", "1.tar.gz")]
+    assert len(modules) > 1
+    for file in modules:
+        assert file.read_bytes() == before[file]
 
 
 def test_frozen_variables_stay_frozen_in_the_module(tmp_path):
@@ -246,7 +259,7 @@ def test_frozen_variables_stay_frozen_in_the_module(tmp_path):
     frozen = keras.layers.Dense(3, trainable=False)
     model = keras.Model(inputs, model(frozen(scale(inputs))))
     path = tmp_path / "module"
-    saved_models.write_keras_module(path, model, "logits", {})
+    write_keras_module(path, model, "logits", {})
     module = tf.saved_model.load(str(path))
     assert len(module.variables) == 4
     assert len(module.trainable_variables) == 2

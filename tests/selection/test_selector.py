@@ -128,7 +128,7 @@ def test_compiled_features_are_the_same(monkeypatch, baseline_module, task):
         ("nan", "NaN or infinity for 60 of 60"),
         ("rank", r"which gives \(60, 224, 224, 3\)"),
         ("constant", "the same for all 60"),
-        ("damaged", "that TensorFlow loads"),
+        ("damaged", "that can be read"),
         ("shape", "which fails on"),
         ("uncallable", "whose root is not callable"),
     ],

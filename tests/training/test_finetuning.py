@@ -4,9 +4,9 @@ import pytest
 import tensorflow as tf
 
 import keras_experts
-from keras_experts import saved_models
 from keras_experts.data import synthetic
 from keras_experts.evaluation.prediction import predict
+from keras_experts.saved_models import handles
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_result_is_all_there(finetuned, baseline_module):
     assert metrics["module"] == baseline_module
     assert metrics["num_images"] == 640
     assert (output / "operative_config.gin").exists()
-    metadata = saved_models.read_metadata(str(output / "module"))
+    metadata = handles.read_metadata(str(output / "module"))
     assert metadata["class_names"] == ["cat", "dog", "fish"]
 
 

@@ -10,6 +10,7 @@ from keras_experts import config
 from keras_experts import files
 from keras_experts.data import synthetic
 from keras_experts.exporting.collection import export_run
+from keras_experts.exporting.collection_writer import Publication
 from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.bit_weights import named_variables
@@ -64,7 +65,7 @@ def test_full_expert_is_the_whole_baseline_moved(baseline_run):
     for ours, theirs in zip(baseline.weights, expert.weights, strict=True):
         assert ours.shape == theirs.shape
         assert not np.array_equal(ours, theirs), ours.path
-    rows = export_run(baseline_run, baseline_run / "c", "acme", "experts")
+    rows = export_run(baseline_run, baseline_run / "c", Publication("acme"))
     names = [row["name"] for row in rows]
     assert names == ["baseline", "form-full", "surface-full"]
 
@@ -85,7 +86,10 @@ def test_sigmoid_baseline_learns_classes_and_their_ancestors(tmp_path):
 
 def test_adapters_of_any_ratio_are_loaded(baseline_run):
     train_experts(baseline_run, "train_experts.bottleneck_ratio=0.31")
-    assert len(export_run(baseline_run, baseline_run / "c", "a", "b")) == 3
+    assert (
+        len(export_run(baseline_run, baseline_run / "c", Publication("a", "b")))
+        == 3
+    )
 
 
 def test_resumed_expert_still_tells_the_baseline_s_accuracy(baseline_run):

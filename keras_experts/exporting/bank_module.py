@@ -1,0 +1,237 @@
+"""All adapter experts and their one backbone as a single SavedModel."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_experts.models import heads
+from keras_experts.models.backbone import BitResNet
+from keras_experts.models.bit_weights import named_variables
+from keras_experts.saved_models.handles import BASELINE
+from keras_experts.saved_models.loading import attribute_of
+from keras_experts.saved_models.writing import IMAGES
+from keras_experts.saved_models.writing import reusable_object
+from keras_experts.saved_models.writing import write_module
+
+STORAGES = ("float32", "float16")
+INDEX_DTYPES = (tf.int32, tf.int64)
+
+
+class BankFunctions:
+    """The traced functions that every callable of the module calls.
+
+    The network is traced once, in two parts: the root, which no expert
+    changes, and the blocks. Both are behind one function, since each trace
+    that calls a function names all its variables (14 kB for an R50).
+
+    Args:
+        bank: `BitResNet` with a bank.
+        names: of its experts, in their order.
+        storage: str. "float32", or "float16" for half the size; the network
+            computes in float32 in either case.
+    """
+
+    def __init__(
+        self, bank: BitResNet, names: Sequence[str], storage: str = "float32"
+    ):
+        self.names = list(names)
+        dtype = tf.as_dtype(storage)
+        self.variables = [
+            tf.Variable(tf.cast(variable.value, dtype), name=name)
+            for name, variable in named_variables(bank).items()
+        ]
+        self._mapping = list(zip(bank.variables, self.variables, strict=True))
+        images, index = bank.input["images"], bank.input["expert_index"]
+        root_map = bank.output["root"]
+        to_range = heads.to_range()
+        root = keras.Model(images, root_map)
+        blocks = keras.Model([root_map, index], bank.output["pre_logits"])
+        index_spec = tf.TensorSpec((None,), tf.int32)
+        map_spec = tf.TensorSpec(root_map.shape, tf.float32)
+
+        @tf.function(input_signature=[IMAGES])
+        def apply_root(images):
+            with self._weights():
+                return root(to_range(images))
+
+        @tf.function(input_signature=[map_spec, index_spec])
+        def apply_blocks(root_map, index):
+            with self._weights():
+                return blocks([root_map, index])
+
+        @tf.function(input_signature=[IMAGES, index_spec])
+        def apply(images, index):
+            index = self._checked(index, tf.shape(images)[0])
+            return apply_blocks(apply_root(images), index)
+
+        self._apply_root, self._apply_blocks = apply_root, apply_blocks
+        self._apply = apply
+
+    def features(self, images, expert) -> tf.Tensor:
+        """Gives features `(batch, channels)`.
+
+        Args:
+            images: float tensor `(batch, height, width, 3)`, in [0, 1].
+            expert: int tensor, scalar, `(1,)` or `(batch,)`, -1 for none.
+        """
+        return self._apply(images, tf.reshape(tf.cast(expert, tf.int32), [-1]))
+
+    def _checked(self, index, batch) -> tf.Tensor:
+        number = tf.shape(index)[0]
+        inside = (index >= -1) & (index < len(self.names))
+        with tf.control_dependencies(
+            [
+                tf.debugging.Assert(
+                    tf.reduce_all(inside),
+                    [f"`expert` must be in [-1, {len(self.names)}).", index],
+                ),
+                tf.debugging.Assert(
+                    (number == 1) | (number == batch),
+                    ["`expert` must be one, or one for each image.", number],
+                ),
+            ]
+        ):
+            return tf.identity(index)
+
+    def index_of(self, names) -> tf.Tensor:
+        """Gives the index of each name; an unknown name is an error."""
+        names = tf.reshape(names, (-1,))
+        known = tf.constant([BASELINE, *self.names])
+        same = names[:, None] == known[None]  # (names, 1 + experts)
+        check = tf.debugging.Assert(
+            tf.reduce_all(tf.reduce_any(same, axis=1)),
+            ["`expert_name` must be a name of the bank.", names],
+        )
+        with tf.control_dependencies([check]):
+            return tf.argmax(same, axis=1, output_type=tf.int32) - 1
+
+    def all_features(self, images) -> tf.Tensor:
+        """Gives all experts' features `(batch, experts, channels)`."""
+        root_map = self._apply_root(images)
+        features = tf.map_fn(
+            lambda index: self._apply_blocks(root_map, index[None]),
+            tf.range(len(self.names)),
+            fn_output_signature=tf.float32,
+            parallel_iterations=1,  # the memory of one expert
+        )
+        return tf.transpose(features, (1, 0, 2))
+
+    def _weights(self):
+        return keras.StatelessScope(
+            state_mapping=[
+                (variable, tf.cast(stored, variable.dtype))
+                for variable, stored in self._mapping
+            ]
+        )
+
+
+def write_bank(
+    directory: str | Path,
+    bank: BitResNet,
+    names: Sequence[str],
+    metadata: dict,
+    storage: str = "float32",
+) -> None:
+    """Writes a bank as one reusable SavedModel, whole or not at all.
+
+    Its root takes `(inputs, training=False, expert=-1)`, the expert a number,
+    a scalar or a vector; or a dict of `images` and `expert`. Of each expert
+    there is a callable `experts_NAME`. The signatures are `serving_default`
+    (the baseline), `by_index`, `by_name` and `all_experts`.
+
+    Args:
+        directory: folder to make; must be new or empty.
+        bank: `BitResNet` with a bank.
+        names: of its experts, in their order; distinct.
+        metadata: dict. What `read_metadata` gives back; JSON.
+        storage: str. One of `STORAGES`. A module in float16 is half as large
+            and not trainable: half precision loses small updates.
+
+    Raises:
+        FileExistsError: if the folder holds something.
+        ValueError: if two names are the same, or there is no such storage.
+    """
+    _check(bank, names, storage)
+    functions = BankFunctions(bank, names, storage)
+    variables = functions.variables
+    trainable = variables if storage == "float32" else []
+
+    def call(inputs, training=False, expert=-1):
+        if isinstance(inputs, dict):
+            return functions.features(inputs["images"], inputs["expert"])
+        return functions.features(inputs, expert)
+
+    traces = []
+    for training in (False, True):
+        for dtype in INDEX_DTYPES:
+            # Of unknown rank, one trace takes numbers, scalars and vectors.
+            any_expert = tf.TensorSpec(None, dtype, "expert")
+            one_each = tf.TensorSpec((None,), dtype, "expert")
+            pair = {"images": IMAGES, "expert": one_each}
+            keywords = {"training": training, "expert": any_expert}
+            traces.append(((IMAGES,), keywords))
+            traces.append(((pair,), {"training": training}))
+    root = reusable_object(call, traces, variables, trainable)
+    for index, name in enumerate([BASELINE, *names], start=-1):
+        setattr(
+            root,
+            attribute_of(name),
+            _expert_object(functions, index, trainable),
+        )
+    write_module(directory, root, _signatures(functions), metadata)
+
+
+def _expert_object(functions: BankFunctions, index: int, trainable):
+    # Without `training`, which changes nothing: half the traces.
+    def call(inputs):
+        return functions.features(inputs, tf.constant(index))
+
+    traces = [((IMAGES,), {})]
+    return reusable_object(call, traces, functions.variables, trainable)
+
+
+def _signatures(functions: BankFunctions) -> dict:
+    def traced(function, *specs):
+        return tf.function(function, input_signature=[IMAGES, *specs])
+
+    def default(inputs):
+        return {"features": functions.features(inputs, tf.constant(-1))}
+
+    def by_index(inputs, expert):
+        return {"features": functions.features(inputs, expert)}
+
+    def by_name(inputs, expert_name):
+        index = functions.index_of(expert_name)
+        return {"features": functions.features(inputs, index)}
+
+    def all_experts(inputs):
+        return {"features": functions.all_features(inputs)}
+
+    return {
+        "serving_default": traced(default),
+        "by_index": traced(by_index, tf.TensorSpec(None, tf.int64, "expert")),
+        "by_name": traced(
+            by_name, tf.TensorSpec(None, tf.string, "expert_name")
+        ),
+        "all_experts": traced(all_experts),
+    }
+
+
+def _check(bank: BitResNet, names: Sequence[str], storage: str) -> None:
+    if storage not in STORAGES:
+        raise ValueError(
+            f"`storage` must be one of {STORAGES}. Received: {storage!r}."
+        )
+    if len(names) != bank.num_experts:
+        raise ValueError(
+            "A bank must have a name for each expert. "
+            f"Received: {len(names)} names, {bank.num_experts} experts."
+        )
+    attributes = [attribute_of(name) for name in (BASELINE, *names)]
+    if len(set(attributes)) != len(attributes):
+        raise ValueError(
+            f"Names of a bank must differ from each other and {BASELINE!r}. "
+            f"Received: {list(names)}."
+        )

@@ -1,0 +1,129 @@
+"""Cards and pages in tfhub.dev's markdown.
+
+The format and its metadata are those of tools/validator.py and tags/ of
+tensorflow/tfhub.dev; a tree of such files can be handed in there as it is.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from keras_experts import templates
+from keras_experts.saved_models import handles
+
+# Tags of tfhub.dev, by what stands in the name of a data set.
+DATASET_TAGS = {
+    "imagenet21k": "imagenet-21k",
+    "imagenet-21k": "imagenet-21k",
+    "cifar100": "cifar-100",
+}
+OTHER_DATASET = "other"
+ARCHITECTURE_TAGS = {50: "resnet50-v2", 101: "resnet101-v2"}
+OTHER_ARCHITECTURE = "resnet"
+LICENSES = (
+    *("apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-nc-4.0"),
+    *("cddl-1.0", "custom", "epl-2.0", "gpl-2.0", "gpl-3.0", "lgpl-2.0"),
+    *("lgpl-2.1", "lgpl-3.0", "mit", "mpl-2.0"),
+)
+DOCS_FOLDER = "docs"
+
+
+def card_path(publisher: str, name: str, version: int) -> Path:
+    """Gives where a module's card stands in a collection."""
+    folder = Path(DOCS_FOLDER) / publisher / "models"
+    return folder / name / f"{version}.md"
+
+
+def card(row: dict, license: str, base_url: str) -> str:
+    """Writes the card of a module.
+
+    Args:
+        row: dict. Its row of `collection.json`.
+        license: str. One of `LICENSES`.
+        base_url: str. Where the collection is to be found, or "".
+    """
+    return templates.render(
+        "module.md.j2",
+        row=row,
+        url=_url(base_url, row["handle"]),
+        asset_path=_url(base_url, row["archive"]),
+        description=description(row),
+        overview=_overview(row),
+        **_tags(row),
+        license=license,
+    )
+
+
+def collection_page(
+    publisher: str, name: str, rows: Sequence[dict], base_url: str
+) -> str:
+    """Writes the page of a collection."""
+    return templates.render(
+        "collection.md.j2",
+        publisher=publisher,
+        name=name,
+        rows=[
+            {
+                **row,
+                "url": _url(base_url, row["handle"].rpartition("/")[0]),
+                "description": description(row),
+            }
+            for row in rows
+        ],
+        datasets=sorted({_tags(row)["dataset"] for row in rows}),
+    )
+
+
+def publisher_page(publisher: str) -> str:
+    """Writes the page of a publisher."""
+    return templates.render("publisher.md.j2", publisher=publisher)
+
+
+def description(row: dict) -> str:
+    """Describes a module in a line."""
+    if row["kind"] == handles.BASELINE:
+        return "BiT network trained on all of the upstream images."
+    if row["kind"] == handles.BANK:
+        return (
+            f"BiT network with {len(row['experts'])} adapter experts, chosen "
+            "by number or by name."
+        )
+    domain = row["domain"].replace("_", " ")
+    # Random images and clusters have no node.
+    part = "subtree" if row["synset"] else "part of the data"
+    return f'BiT network specialised on the "{domain}" {part}.'
+
+
+def _overview(row: dict) -> str:
+    if row["kind"] == handles.BASELINE:
+        return (
+            "The baseline of its collection, which the experts start from: "
+            f"trained on all upstream images, {row['num_classes']:,} classes."
+        )
+    if row["kind"] == handles.BANK:
+        return (
+            "The baseline and, before each of its four blocks, a residual "
+            "adapter for each expert. The index -1 is the baseline alone."
+        )
+    domain = row["domain"].replace("_", " ")
+    node = f" ({row['synset']})" if row["synset"] else ""
+    how = {
+        "adapter": "residual adapters on the frozen baseline",
+        "full": "the whole baseline, fine-tuned",
+    }[row["kind"]]
+    return (
+        f"An expert for {domain}{node}: {how}, trained for "
+        f"{row['num_steps']:,} steps of {row['batch_size']} images."
+    )
+
+
+def _tags(row: dict) -> dict[str, str]:
+    name = row["dataset"].lower()
+    found = [tag for part, tag in DATASET_TAGS.items() if part in name]
+    return {
+        "dataset": found[0] if found else OTHER_DATASET,
+        "architecture": ARCHITECTURE_TAGS.get(row["depth"], OTHER_ARCHITECTURE),
+    }
+
+
+def _url(base_url: str, path: str) -> str:
+    return f"{base_url.rstrip('/')}/{path}" if base_url else path

@@ -1,0 +1,1 @@
+"""Reusable SavedModels: writing our own, fetching and loading anybody's."""

@@ -1,0 +1,144 @@
+"""Loading anybody's reusable SavedModels."""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+from keras_experts.checks import first_line
+from keras_experts.saved_models import inspection
+from keras_experts.saved_models.handles import resolve
+from keras_experts.saved_models.handles import split
+
+EXPERT_PREFIX = "experts_"
+
+
+def attribute_of(expert: str) -> str:
+    """Names the attribute of a bank's root that is an expert."""
+    return EXPERT_PREFIX + re.sub(r"\W", "_", expert)
+
+
+def load_module(
+    handle: str, trust: bool = False, is_callable: bool = True
+) -> Callable:
+    """Loads a module's root object, callable on images.
+
+    Args:
+        handle: str. Path or URL of a reusable SavedModel; `MODULE#name` is an
+            expert of a bank, or a callable one level deep of anybody's.
+        trust: bool. Whether to load a module whose graph reads or writes
+            files, or runs Python.
+        is_callable: bool. Whether it must be callable; older modules have
+            signatures alone.
+
+    Raises:
+        FileNotFoundError: if there is no such SavedModel.
+        PermissionError: if it must be trusted and is not.
+        ValueError: if it does not load, or is not callable.
+    """
+    path = resolve(handle)
+    if not trust:
+        inspection.check_operations(path, handle)
+    try:
+        root = tf.saved_model.load(str(path))
+    except Exception as error:
+        raise ValueError(
+            "A module must be a SavedModel that TensorFlow loads. "
+            f"Received: {handle} ({first_line(error)})."
+        ) from error
+    module, part = split(handle)
+    if part is not None:
+        found = [
+            getattr(root, name)
+            for name in (attribute_of(part), part)
+            if callable(getattr(root, name, None))
+        ]
+        if not found:
+            experts = [
+                name.removeprefix(EXPERT_PREFIX)
+                for name in dir(root)
+                if name.startswith(EXPERT_PREFIX)
+            ]
+            raise ValueError(
+                f"A module's part must be one of {experts}. "
+                f"Received: {part!r} of {module}."
+            )
+        # The part's variables live as long as their root.
+        found[0].keras_experts_root = root
+        root = found[0]
+    if is_callable and not callable(root):
+        raise ValueError(
+            "A module must be a reusable SavedModel, callable on images. "
+            f"Received: {handle}, whose root is not callable."
+        )
+    return root
+
+
+def load_signature(root, name: str, handle: str) -> Callable:
+    """Makes a signature a function of its inputs, one or a dict of them.
+
+    Args:
+        root: of `load_module`.
+        name: str. Name of the signature.
+        handle: str. What errors call the module.
+
+    Returns:
+        Function that gives the one output, or a dict of them.
+
+    Raises:
+        ValueError: if there is no such signature.
+    """
+    signatures = getattr(root, "signatures", {})
+    if name not in signatures:
+        raise ValueError(
+            f"A signature must be one of {sorted(signatures)}. "
+            f"Received: {name!r} of {handle}."
+        )
+    function = signatures[name]
+    keywords = function.structured_input_signature[1]
+
+    def call(inputs, **arguments):
+        if not isinstance(inputs, dict):
+            free = [key for key in keywords if key not in arguments]
+            if len(free) != 1:
+                raise ValueError(
+                    f"The signature takes a dict of {sorted(keywords)}. "
+                    f"Received: one tensor for {name!r} of {handle}."
+                )
+            inputs = {free[0]: inputs}
+        given = {
+            key: tf.convert_to_tensor(value, keywords[key].dtype)
+            for key, value in arguments.items()
+        }
+        outputs = function(**inputs, **given)
+        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+
+    return call
+
+
+def read_weights(handle: str) -> dict[str, np.ndarray]:
+    """Reads a module's variables by name, without loading its graph.
+
+    Raises:
+        FileNotFoundError: if there is no such SavedModel.
+        ValueError: if its variables cannot be read.
+    """
+    prefix = resolve(handle) / "variables" / "variables"
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
+            reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
+        )
+        return {
+            attribute.full_name: reader.get_tensor(attribute.checkpoint_key)
+            for node in graph.nodes
+            for attribute in node.attributes
+            if attribute.full_name not in ("", "save_counter")
+        }
+    except Exception as error:
+        raise ValueError(
+            "A module's variables must be readable. "
+            f"Received: {handle} ({first_line(error)})."
+        ) from error

@@ -1,0 +1,155 @@
+"""Writing reusable SavedModels.
+
+The format is TensorFlow Hub's "Reusable SavedModel" and its common API for
+image feature vectors: the root is callable with `training`, lists its
+variables once, and needs no class of ours to load.
+"""
+
+import functools
+import inspect
+import json
+import shutil
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_experts import files
+from keras_experts.saved_models.handles import METADATA_FILE
+
+# Any batch, any size; values in [0, 1].
+IMAGES = tf.TensorSpec((None, None, None, 3), tf.float32, "inputs")
+
+
+def reusable_object(
+    call: Callable,
+    traces: Iterable[tuple[tuple, dict]],
+    variables: Sequence[tf.Variable],
+    trainable_variables: Sequence[tf.Variable],
+    penalties: Sequence[Callable] = (),
+) -> tf.train.Checkpoint:
+    """Makes what loads as a callable object, with no class of ours.
+
+    Args:
+        call: function of the inputs; that which is large in it should be a
+            call of a traced function, since each trace is stored.
+        traces: the arguments and keyword arguments to trace it with.
+        variables: all variables it reads.
+        trainable_variables: those among them that fine-tuning may move.
+        penalties: functions of nothing to regularisation losses.
+    """
+    root = tf.train.Checkpoint()
+    root.variables = list(variables)
+    root.trainable_variables = list(trainable_variables)
+    root.regularization_losses = [
+        tf.function(penalty, input_signature=()) for penalty in penalties
+    ]
+    root.__call__ = tf.function(call)
+    for arguments, keywords in traces:
+        root.__call__.get_concrete_function(*arguments, **keywords)
+    return root
+
+
+def write_module(
+    directory: str | Path,
+    root: tf.train.Checkpoint,
+    signatures: dict[str, Callable],
+    metadata: dict,
+    extras: Iterable[Path] = (),
+) -> None:
+    """Writes a module, whole or not at all.
+
+    Args:
+        directory: folder to make; must be new or empty.
+        root: of `reusable_object`.
+        signatures: traced functions by name.
+        metadata: dict. What `read_metadata` gives back; JSON.
+        extras: files to keep beside the metadata, in `assets.extra`.
+
+    Raises:
+        FileExistsError: if the folder holds something.
+    """
+    with files.whole_folder(directory) as temporary:
+        tf.saved_model.save(root, str(temporary), signatures)
+        written = temporary / METADATA_FILE
+        written.parent.mkdir()
+        written.write_text(json.dumps(metadata, indent=2) + "\n")
+        for extra in extras:
+            shutil.copyfile(extra, written.with_name(extra.name))
+
+
+def write_keras_module(
+    directory: str | Path,
+    model: keras.Model,
+    output_name: str,
+    metadata: dict,
+    extras: Iterable[Path] = (),
+) -> None:
+    """Writes a Keras model from images in [0, 1] to one output.
+
+    Args:
+        directory: folder to make; must be new or empty.
+        model: from float images `(batch, height, width, 3)` to a float tensor
+            `(batch, outputs)`.
+        output_name: str. Name of the output in the serving signature.
+        metadata: dict. As in `write_module`.
+        extras: files, as in `write_module`.
+    """
+    forward = {
+        training: tf.function(
+            functools.partial(model, training=training),
+            input_signature=[IMAGES],
+        )
+        for training in (False, True)
+    }
+    if not _tells_training(model):
+        forward[True] = forward[False]  # stored once
+
+    def call(inputs, training=False):
+        return forward[training](inputs)
+
+    @tf.function(input_signature=[IMAGES])
+    def serve(inputs):
+        return {output_name: forward[False](inputs)}
+
+    root = reusable_object(
+        call,
+        [((IMAGES,), {"training": training}) for training in (False, True)],
+        [variable.value for variable in model.variables],
+        [variable.value for variable in model.trainable_variables],
+        _penalties(model),
+    )
+    write_module(directory, root, {"serving_default": serve}, metadata, extras)
+
+
+def _tells_training(model: keras.Model) -> bool:
+    """Tells whether a model does something else in training."""
+    return any(
+        "training" in inspect.signature(layer.call).parameters
+        for layer in _parts(model)
+    )
+
+
+def _penalties(model: keras.Model) -> list[Callable]:
+    """Lists a model's regularisation losses, and its modules' own."""
+    penalties = [
+        functools.partial(variable.regularizer, variable.value)
+        for variable in model.trainable_variables
+        if getattr(variable, "regularizer", None) is not None
+    ]
+    for layer in _parts(model):
+        if layer.trainable:
+            penalties += getattr(layer, "regularization_losses", [])
+    return penalties
+
+
+def _parts(model: keras.Model) -> Iterable[keras.layers.Layer]:
+    """Lists the layers that are no models of layers."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model) and layer.layers:
+            yield from _parts(layer)
+        else:
+            yield layer

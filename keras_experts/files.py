@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -72,6 +73,12 @@ def cache_folder() -> Path:
     return Path(caches) / "keras_experts"
 
 
+def checksum(path: str | Path) -> str:
+    """Gives the SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Writes a text file whole or not at all."""
     with whole_file(path) as temporary:
@@ -90,7 +97,8 @@ def open_text(path: str | Path):
         FileNotFoundError: if there is no such file.
     """
     try:
-        return open(path, encoding="utf-8", newline="")
+        # Excel starts a CSV with a byte-order mark.
+        return open(path, encoding="utf-8-sig", newline="")
     except OSError as error:
         raise FileNotFoundError(
             f"A file to read must exist. Received: {path} ({error.strerror})."

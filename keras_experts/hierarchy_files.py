@@ -89,6 +89,8 @@ def read_csv(path: Path) -> Links:
             names = (row.get("name") or "").split("|")
             if names[0].strip():
                 lemmas[child] = [name.strip() for name in names]
+    if not parents:
+        raise ValueError(f"A hierarchy must have a row. Received: {path}.")
     return parents, lemmas
 
 

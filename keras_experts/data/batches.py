@@ -131,7 +131,7 @@ def find_damaged(
     steps: range,
     replicas: Sequence[int] = (0,),
     num_replicas: int = 1,
-) -> dict[int, list[int]]:
+) -> list[int]:
     """Finds the images of some steps that cannot be decoded.
 
     Args:
@@ -142,19 +142,19 @@ def find_damaged(
         num_replicas: int.
 
     Returns:
-        dict from streams to the indices of their damaged images.
+        The indices of the damaged images, rising.
     """
     locate = _locator(streams, plan, replicas, num_replicas)
     local = len(replicas)
-    found: dict[int, list[int]] = {}
+    found: set[int] = set()
     for element in range(steps.start * local, steps.stop * local):
         stream, index, _ = locate(tf.constant(element, tf.int64))
         for number, place in zip(stream.numpy(), index.numpy(), strict=True):
             (row,) = streams[number].rows(place[None])
             (image,) = streams[number].images.read(np.array([row]))
-            if not _decodes(image) and row not in found.get(number, ()):
-                found.setdefault(int(number), []).append(int(row))
-    return found
+            if not _decodes(image):
+                found.add(int(row))
+    return sorted(found)
 
 
 def first_damaged(images: LabeledImages, start: int) -> str | None:

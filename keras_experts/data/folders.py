@@ -114,15 +114,9 @@ def from_paths(paths: list[str], names: list[str]) -> LabeledImages:
 
     Raises:
         ValueError: if there is no path.
-        FileNotFoundError: if a file is not there.
     """
     if not paths:
         raise ValueError("A set of images must have one. Received: none.")
-    for path in paths:
-        if not Path(path).is_file():
-            raise FileNotFoundError(
-                f"An image must be there. Received: {path}, which is not."
-            )
 
     def read(indices: np.ndarray) -> np.ndarray:
         contents = np.empty(len(indices), object)

@@ -55,33 +55,6 @@ def flip_and_shift(
 
 
 @config.register
-def resize_and_crop(
-    image: tf.Tensor,
-    seed: tf.Tensor,
-    image_size: int,
-    flip: bool = True,
-    resize_ratio: float = 512 / 480,
-) -> tf.Tensor:
-    """Scales to more than the size, crops and flips at random, as BiT does.
-
-    Args:
-        image: encoded string or uint8 `(height, width, 3)`.
-        seed: int64 tensor `(2,)`.
-        image_size: int. Side of the crop, pixels.
-        flip: bool. Whether to mirror half of the images.
-        resize_ratio: float. Side before the crop over the side after it.
-
-    Returns:
-        Float32 `(image_size, image_size, 3)`, values in [0, 1].
-
-    References:
-        BiT-HyperRule (Kolesnikov et al., 2020): 160 to 128, 512 to 480.
-    """
-    image = resize(image, round(image_size * resize_ratio))
-    return _flip_and_crop(image, seed, image_size, flip, 0)
-
-
-@config.register
 def random_resized_crop(
     image: tf.Tensor,
     seed: tf.Tensor,

@@ -1,5 +1,6 @@
 """Where upstream data comes from: TFDS, folders, lists of files."""
 
+import collections
 import csv
 import dataclasses
 from collections.abc import Sequence
@@ -17,6 +18,9 @@ from keras_experts.data.tasks import split_by_hash
 from keras_experts.data.upstream import Upstream
 from keras_experts.files import open_text
 from keras_experts.hierarchy import Hierarchy
+
+# Images by path, each with its labels.
+Rows = list[tuple[str, tuple[str, ...]]]
 
 
 @config.register
@@ -73,6 +77,11 @@ def tfds_upstream(
             labels = _places(labels, index.texts[label_key], names)
         node_rows = _places(labels, synsets, nodes)
         if node_key is not None:
+            if node_key not in index.texts:
+                raise ValueError(
+                    "`node_key` must name a text feature. "
+                    f"Received: {node_key!r} of {name}."
+                )
             _check_nodes(dag, index.texts[node_key])
             node_rows = _places(
                 index.labels[node_key], index.texts[node_key], nodes
@@ -106,23 +115,15 @@ def folder_upstream(
         ValueError: if a sub-folder is no node of the hierarchy or is empty.
     """
     dag = Hierarchy.read(hierarchy)
-    names = folders.class_names(Path(folder))
+    rows = _list_folder(folder)
+    names = sorted({name for _, (name,) in rows})
     _check_nodes(dag, names)
-    rows = {}
-    for part in (folder, test_folder):
-        rows[part] = [
-            (str(path), (name,))
-            for name in names
-            for path in folders.list_images(Path(part or folder) / name)
-        ]
-    return _from_rows(
-        Path(folder).resolve().name,
-        dag,
-        names,
-        rows[folder],
-        rows[test_folder] if test_folder else None,
-        Path(folder),
-    )
+    if test_folder is None:
+        train, test = (_below(folder, side) for side in _held_out(rows))
+    else:
+        train = _below(folder, rows)
+        test = _below(test_folder, _list_folder(test_folder))
+    return _from_rows(Path(folder).resolve().name, dag, names, train, test)
 
 
 @config.register
@@ -147,18 +148,29 @@ def csv_upstream(
         ValueError: if a label is no node of the hierarchy.
     """
     dag = Hierarchy.read(hierarchy)
-    root = Path(folder) if folder else Path(images).parent
-    rows = _read_image_list(images, root)
-    test = None if test_images is None else _read_image_list(test_images, root)
+    rows = _read_image_list(images)
     names = sorted({name for _, row in rows for name in row})
     _check_nodes(dag, names)
-    return _from_rows(Path(images).stem, dag, names, rows, test, root)
+    sides = _held_out(rows)
+    if test_images is not None:
+        sides = rows, _read_image_list(test_images)
+    root = Path(folder) if folder else Path(images).parent
+    sides = [_below(root, side) for side in sides]
+    for path, _ in (row for side in sides for row in side):
+        if not Path(path).is_file():
+            raise FileNotFoundError(
+                f"An image must be there. Received: {path}, which is not."
+            )
+    return _from_rows(Path(images).stem, dag, names, *sides)
 
 
 def count_labels(
     name: str, label_key: str, data_dir: str | None, split: str = "train"
 ) -> dict[tuple[str, ...], int]:
     """Counts which labels occur together, image by image, without decoding.
+
+    Of a CSV and of a folder those images are left out that are held out where
+    there is no test set.
 
     Args:
         name: str. TFDS name, or the path of a CSV as in `csv_upstream` or of a
@@ -167,16 +179,13 @@ def count_labels(
         data_dir: str. The TFDS folder, or None for TFDS' default.
         split: str. TFDS split.
     """
-    counts: dict[tuple[str, ...], int] = {}
     if name.endswith(".csv"):
-        for _, labels in _read_image_list(name, Path(name).parent):
-            counts[labels] = counts.get(labels, 0) + 1
-        return counts
+        train, _ = _held_out(_read_image_list(name))
+        return dict(collections.Counter(labels for _, labels in train))
     if data_dir is None and Path(name).is_dir():
-        return {
-            (node,): len(folders.list_images(Path(name) / node))
-            for node in folders.class_names(Path(name))
-        }
+        train, _ = _held_out(_list_folder(name))
+        return dict(collections.Counter(labels for _, labels in train))
+    counts: dict[tuple[str, ...], int] = {}
     builder = tfds_reader.prepared_builder(name, data_dir)
     rows, names = tfds_reader.read_labels(builder, split, label_key)
     distinct, which = rows.distinct()
@@ -212,9 +221,22 @@ def find_beside(path: str, data_dir: str | None) -> str:
     return path
 
 
-def _read_image_list(
-    path: str, root: Path
-) -> list[tuple[str, tuple[str, ...]]]:
+def _list_folder(folder: str) -> Rows:
+    """Lists the images of sub-folders, by their paths in the folder."""
+    rows: Rows = []
+    for name in folders.class_names(Path(folder)):
+        paths = folders.list_images(Path(folder) / name)
+        if not paths:
+            raise ValueError(
+                "Each sub-folder must have an image. "
+                f"Received: {Path(folder) / name} with none."
+            )
+        rows += [(str(path.relative_to(folder)), (name,)) for path in paths]
+    return rows
+
+
+def _read_image_list(path: str) -> Rows:
+    """Reads a CSV of images, their paths as they stand there."""
     with open_text(path) as lines:
         reader = csv.DictReader(lines)
         if not {"image", "labels"} <= set(reader.fieldnames or ()):
@@ -222,28 +244,38 @@ def _read_image_list(
                 "A list of images must be a CSV with the columns "
                 f"image,labels. Received: {path} with {reader.fieldnames}."
             )
-        rows = [
-            (str(root / row["image"]), tuple(sorted(row["labels"].split())))
-            for row in reader
-        ]
+        rows = []
+        for row in reader:
+            if row["labels"] is None:
+                raise ValueError(
+                    "Each row of a list of images must have an image and "
+                    f"labels. Received: {path}, line {reader.line_num}."
+                )
+            rows.append((row["image"], tuple(sorted(row["labels"].split()))))
     if not rows:
         raise ValueError(f"A list of images must have a row. Received: {path}.")
     return rows
+
+
+def _below(folder: str | Path, rows: Rows) -> Rows:
+    """Puts a folder before the paths that are not absolute."""
+    return [(str(Path(folder) / path), labels) for path, labels in rows]
+
+
+def _held_out(rows: Rows) -> tuple[Rows, Rows]:
+    """Splits images into training and test by the hash of their paths."""
+    keys = [Path(path).as_posix().encode() for path, _ in rows]
+    train, test = ([rows[i] for i in side] for side in split_by_hash(keys))
+    return train, test
 
 
 def _from_rows(
     name: str,
     dag: Hierarchy,
     classes: list[str],
-    train: list[tuple[str, tuple[str, ...]]],
-    test: list[tuple[str, tuple[str, ...]]] | None,
-    root: Path,
+    train: Rows,
+    test: Rows,
 ) -> Upstream:
-    if test is None:
-        paths = [Path(path) for path, _ in train]
-        keys = [path.relative_to(root).as_posix().encode() for path in paths]
-        sides = split_by_hash(keys)
-        train, test = ([train[i] for i in side] for side in sides)
     nodes = sorted(dag.parents)
     place = {node: row for row, node in enumerate(nodes)}
     column = {node: label for label, node in enumerate(classes)}

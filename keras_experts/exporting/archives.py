@@ -1,7 +1,6 @@
 """Modules as archives, the same bytes each time."""
 
 import gzip
-import hashlib
 import tarfile
 from pathlib import Path
 
@@ -39,9 +38,3 @@ def pack(folder: Path, path: Path) -> None:
             member.mode = 0o644
             with open(file, "rb") as content:
                 archive.addfile(member, content)
-
-
-def checksum(path: Path) -> str:
-    """Gives the SHA-256 of a file, hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -187,7 +187,7 @@ class CollectionWriter:
                 "path": handle,
                 "archive": archive,
                 "num_bytes": (self._output / archive).stat().st_size,
-                "sha256": archives.checksum(self._output / archive),
+                "sha256": files.checksum(self._output / archive),
             }
         path = cards.card_path(of.publisher, parts.partition("/")[2], version)
         text = cards.card(row, of.license, of.base_url)

@@ -83,7 +83,7 @@ def list_experts(workdir: str | Path) -> list[tuple[str, str]]:
     folder = Path(workdir) / "experts"
     return sorted(
         (path.parent.parent.name, path.parent.name)
-        for path in folder.glob("*/*/metadata.json")
+        for path in folder.glob("*/[!.]*/metadata.json")
     )
 
 

@@ -1,14 +1,24 @@
 """What a run is spread over, with tf.distribute."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu")
+# What tells that another process is gone.
+LOST = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+)
 
 
 def make_strategy(
@@ -88,6 +98,25 @@ def local_replicas(strategy: tf.distribute.Strategy) -> range:
     return range(first, first + local)
 
 
+@contextlib.contextmanager
+def workers_stay(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Says in a line that another process is gone, where one is.
+
+    Raises:
+        ConnectionError: if it is.
+    """
+    try:
+        yield
+    except LOST as error:
+        if num_workers(strategy) == 1:
+            raise
+        raise ConnectionError(
+            "All workers must stay until the end; start them all again to go "
+            "on from the last checkpoint. Received: one that is gone "
+            f"({type(error).__name__})."
+        ) from error
+
+
 def sum_over_workers(
     strategy: tf.distribute.Strategy, values: Sequence[float]
 ) -> np.ndarray:
@@ -101,7 +130,8 @@ def sum_over_workers(
     local = len(local_replicas(strategy))
     own = tf.constant(values, tf.float64) / local
     each = strategy.experimental_distribute_values_from_function(lambda _: own)
-    return strategy.reduce("SUM", each, axis=None).numpy()
+    with workers_stay(strategy):
+        return strategy.reduce("SUM", each, axis=None).numpy()
 
 
 def _check_cluster() -> None:

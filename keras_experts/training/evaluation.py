@@ -86,7 +86,10 @@ class Predictor:
 
         found: list[np.ndarray] = []
         try:
-            with progress(title, images.num_examples) as bar:
+            with (
+                distribution.workers_stay(self._strategy),
+                progress(title, images.num_examples) as bar,
+            ):
                 for batch in distribution.distribute(self._strategy, batches):
                     outputs, labels = self._gather(batch)
                     kept = labels.numpy() != FILLED

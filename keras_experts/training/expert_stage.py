@@ -102,6 +102,11 @@ class ExpertStage:
         predicted = self.predictor(self.classifier)(self.data.test)
         return hits(predicted, self.data.class_targets(self.data.test))
 
+    @functools.cached_property
+    def upstream_prior(self) -> np.ndarray:
+        """How often each output is one in all training images."""
+        return self.targets.mean()
+
     def settings_of(self, part: Slice) -> dict:
         """Gives what one expert is made with."""
         return {
@@ -115,7 +120,7 @@ class ExpertStage:
         self,
         part: Slice,
         training: Training,
-        final_loss: float | None,
+        final_loss: float,
         predictor: Predictor,
         save: Callable[[Path], None],
         seconds: float,
@@ -147,7 +152,8 @@ class ExpertStage:
             "settings": self.settings_of(part),
         }
         if distribution.is_chief(self.strategy):
-            prior = label_prior(self.targets, part.train)
+            own = self.targets.mean(part.train)
+            prior = label_prior(own, self.upstream_prior)
             run_folder.save_label_prior(prior, directory)
             write_samples(self.data.test, part.test, directory)
             save(directory)
@@ -159,16 +165,22 @@ class ExpertStage:
         return int((shares > 0).sum())
 
 
-def label_prior(targets: Targets, indices: np.ndarray) -> np.ndarray:
+def label_prior(own: np.ndarray, everything: np.ndarray) -> np.ndarray:
     """Gives how often each output is one in an expert's slice.
 
     A hundredth of it is the upstream's, so that no probability is zero which
-    is none there. For label matching (paper, section 5).
+    is none there; all of it, where no image of the slice has a label. For
+    label matching (paper, section 5).
+
+    Args:
+        own: float array `(outputs,)`. The outputs' frequencies in the slice.
+        everything: float array `(outputs,)`. Those in the upstream.
 
     Returns:
         Float32 array `(outputs,)` of sum 1.
     """
-    own, everything = targets.mean(indices), targets.mean()
-    prior = (1 - PRIOR_OF_ALL) * own / own.sum()
-    prior += PRIOR_OF_ALL * everything / everything.sum()
+    prior = everything / everything.sum()
+    if own.any():
+        share = own / own.sum()
+        prior = (1 - PRIOR_OF_ALL) * share + PRIOR_OF_ALL * prior
     return prior.astype(np.float32)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import gin
 import keras
-import numpy as np
 from keras import ops
 
 from keras_experts import config
@@ -31,7 +30,6 @@ from keras_experts.training.sgd import SgdOptions
 from keras_experts.training.slices import Slice
 from keras_experts.training.slices import label_slices
 from keras_experts.training.trainer import Trainer
-from keras_experts.training.trainer import Training
 
 KINDS = ("adapter", "full")
 
@@ -163,8 +161,6 @@ def train_experts(
         _train_bank(stage, parts, todo, experts_per_step, bottleneck_ratio)
     elif todo:
         _train_full(stage, todo)
-    # The chief has written them all.
-    distribution.sum_over_workers(strategy, [0])
     return [
         files.read_json(stage.folder / part.name / "metadata.json")
         for part in parts
@@ -179,7 +175,7 @@ def _named(parts: list[Slice], names: Sequence[str] | None) -> list[Slice]:
             f"Experts must be among {sorted(known)}. "
             f"Received: {', '.join(unknown)}."
         )
-    return parts if names is None else [known[name] for name in names]
+    return [p for p in parts if names is None or p.name in names]
 
 
 def _train_full(stage: ExpertStage, todo: list[Slice]) -> None:
@@ -197,22 +193,22 @@ def _train_full(stage: ExpertStage, todo: list[Slice]) -> None:
     predictor = stage.predictor(model)
     _ = stage.baseline_hits  # before the baseline is trained on
     initial = model.get_weights()
+    trainer = Trainer(sgd, stage.strategy, stage.runtime)  # traced once
     for part in todo:
         started = time.monotonic()
         sgd.reset(initial)
         directory = stage.folder / part.name
-        training = Trainer(sgd, stage.strategy, stage.runtime).fit(
+        training = trainer.fit(
             [stage.stream(part)],
             stage.preprocess,
             part.name,
             directory,
             {**stage.settings_of(part), "name": part.name},
         )
-        losses = training.losses
         stage.write(
             part,
             training,
-            float(losses[-1].sum()) if len(losses) else None,
+            float(training.last_losses[0]),
             predictor,
             functools.partial(run_folder.save_model, model),
             time.monotonic() - started,
@@ -268,7 +264,6 @@ def _train_bank(
         },
         [part.name for part in todo],
     )
-    last = _last_losses(training, plan)
     predictor = stage.predictor(single)
     seconds = (time.monotonic() - started) / len(todo)
     for index, part in enumerate(todo):
@@ -279,7 +274,7 @@ def _train_bank(
         stage.write(
             part,
             training,
-            last.get(index),
+            float(training.last_losses[index]),
             predictor,
             functools.partial(
                 run_folder.save_adapters, heads.backbone_of(single)
@@ -306,19 +301,6 @@ def _as_begun(
     if chief:
         files.write_json(path, {"names": [part.name for part in todo]})
     return todo
-
-
-def _last_losses(training: Training, plan: BatchPlan) -> dict[int, float]:
-    """Gives the loss of each expert's last update, where it was done now."""
-    last = {}
-    first = plan.num_steps - len(training.losses)
-    for step, losses in enumerate(training.losses, start=first):
-        for stream, _, counts, loss in zip(
-            *plan.groups(np.int64(step)), losses, strict=True
-        ):
-            if counts:
-                last[int(stream)] = float(loss)
-    return last
 
 
 def _with_adapters(

@@ -170,7 +170,7 @@ def finetune(
             "seed": seed,
             "train_accuracy": _accuracy(predict, task.train),
             "accuracy": _accuracy(predict, task.test),
-            "final_loss": float(training.losses[-1].sum()),
+            "final_loss": float(training.last_losses[0]),
             "seconds": round(time.monotonic() - started, 1),
         }
         write_keras_module(

@@ -131,7 +131,6 @@ def train_epn(
     truth = data.expert_targets(data.test, synsets)
     truth = truth(np.arange(data.test.num_examples))
     probabilities = predictor(data.test)
-    losses = training.losses
     result = {
         "name": "epn",
         "kind": "epn",
@@ -142,7 +141,7 @@ def train_epn(
         "num_images": data.train.num_examples,
         "num_steps": num_steps,
         "batch_size": batch_size,
-        "final_loss": float(losses[-1].sum()) if len(losses) else None,
+        "final_loss": float(training.last_losses[0]),
         "accuracy": float(np.mean((probabilities > 0.5) == (truth > 0.5))),
         "calibration": calibration(probabilities, truth),
         **stages.speed(training),

@@ -146,7 +146,6 @@ def train_baseline(
         largest_of_first(len(data.classes)),
     )
     right = hits(predictor(data.test), data.class_targets(data.test))
-    losses = training.losses
     metadata = {
         "name": "baseline",
         "kind": "baseline",
@@ -161,7 +160,7 @@ def train_baseline(
         "num_images": data.train.num_examples,
         "num_steps": num_steps,
         "batch_size": batch_size,
-        "final_loss": float(losses[-1].sum()) if len(losses) else None,
+        "final_loss": float(training.last_losses[0]),
         "top1": float(right.mean()),
         **stages.speed(training),
         "seconds": round(time.monotonic() - started, 1),

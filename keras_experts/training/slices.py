@@ -13,6 +13,8 @@ from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.streams import stream_seed
 from keras_experts.data.upstream import Upstream
 from keras_experts.domains import read_experts
+from keras_experts.files import checksum
+from keras_experts.models import run_folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +134,10 @@ def cluster_slices(
     from sklearn.cluster import MiniBatchKMeans
 
     check_at_least(num_clusters=(num_clusters, 2), min_images=(min_images, 1))
-    path = workdir / "clusters" / f"{num_clusters}-seed{seed}.npz"
+    # Other features, other clusters.
+    baseline = checksum(workdir / "baseline" / run_folder.MODEL_FILE)[:12]
+    name = f"{num_clusters}-seed{seed}-{baseline}.npz"
+    path = workdir / "clusters" / name
     if not path.exists():
         means = MiniBatchKMeans(
             num_clusters, random_state=seed, n_init=3, batch_size=4096
@@ -148,10 +153,12 @@ def cluster_slices(
             )
     with np.load(path, allow_pickle=False) as found:
         train, test = found["train"], found["test"]
-    if len(train) != data.train.num_examples:
+    found = (len(train), len(test))
+    wanted = (data.train.num_examples, data.test.num_examples)
+    if found != wanted:
         raise ValueError(
-            "Clusters must be of the images that are trained on; remove them "
-            f"to make new ones. Received: {path}, of {len(train)} images."
+            "Clusters must be of the data set's images; remove them to make "
+            f"new ones. Received: {path}, of {found} and not {wanted} images."
         )
     slices = []
     for cluster in range(num_clusters):

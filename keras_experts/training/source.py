@@ -23,11 +23,11 @@ DAMAGED_FILE = "damaged_images.json"
 class Source:
     """Gives the batches of a run.
 
-    An image that cannot be decoded is named and left out: the next one of its
-    stream stands in for it, in this run and when it goes on later.
+    An image that cannot be decoded is named and left out of all streams: the
+    next one stands in for it, in this run and when it goes on later.
 
     Args:
-        streams: Stream, one for each of the plan's.
+        streams: Stream, one for each of the plan's, of the same images.
         plan: BatchPlan.
         preprocess: as in `training_batches`.
         mixup: float. As in `training_batches`.
@@ -51,8 +51,8 @@ class Source:
         self._strategy = strategy
         self._path = None if folder is None else folder / DAMAGED_FILE
         if self._path is not None and self._path.exists():
-            for row in files.read_json(self._path)["images"]:
-                self._leave_out(row["stream"], [row["index"]])
+            rows = files.read_json(self._path)["images"]
+            self._leave_out([row["index"] for row in rows])
 
     def iterator(self, first_step: int):
         """Gives each replica's batches from a step on."""
@@ -95,25 +95,19 @@ class Source:
         )
         if not found:
             raise error
-        for stream, indices in found.items():
-            for index in indices:
-                name = self._streams[stream].images.name(index)
-                say(f"An image cannot be decoded and is left out: {name}")
-            self._leave_out(stream, indices)
+        name = self._streams[0].images.name
+        for index in found:
+            say(f"An image cannot be decoded and is left out: {name(index)}")
+        self._leave_out(found)
         if self._path is not None:
             rows = [
-                {
-                    "stream": number,
-                    "index": index,
-                    "name": stream.images.name(index),
-                }
-                for number, stream in enumerate(self._streams)
-                for index in stream.damaged
+                {"index": index, "name": name(index)}
+                for index in self._streams[0].damaged
             ]
             files.write_json(self._path, {"images": rows})
 
-    def _leave_out(self, stream: int, indices: list[int]) -> None:
-        self._streams[stream] = self._streams[stream].without(indices)
+    def _leave_out(self, indices: Sequence[int]) -> None:
+        self._streams = [stream.without(indices) for stream in self._streams]
 
     def _batches(
         self, first_step: int, replicas: Sequence[int], num_replicas: int

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -22,7 +23,8 @@ from keras_experts.training.checkpoints import difference
 from keras_experts.training.trainer import Training
 
 # What a file holds, and not where it lies or how it is read.
-PLACES = ("data_dir", "hierarchy", "classes", "folder", "experts")
+PLACES = ("data_dir", "hierarchy", "classes", "experts")
+PLACES += ("folder", "test_folder", "images", "test_images")
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
@@ -60,12 +62,16 @@ def read_finished(directory: Path, settings: dict) -> dict | None:
     if not run_folder.is_finished(directory):
         return None
     metadata = files.read_json(directory / "metadata.json")
-    different = difference(metadata.get("settings", {}), as_json(settings))
+    # As they come back from a file: tuples are lists there.
+    settings = json.loads(json.dumps(settings))
+    different = difference(metadata.get("settings", {}), settings)
     if different:
         raise ValueError(
             "A finished result stays as it is; use another --workdir or remove "
             f"it. Received: {directory}, made with {different}."
         )
+    # Of a run that was killed after it was finished.
+    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
     say(f"It is there already: {directory}")
     return metadata
 
@@ -75,27 +81,18 @@ def digest(names: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
 
 
-def as_json(settings: dict) -> dict:
-    """Gives settings as they come back from a file."""
-    return {
-        name: as_json(value)
-        if isinstance(value, dict)
-        else list(value)
-        if isinstance(value, tuple)
-        else value
-        for name, value in settings.items()
-    }
-
-
 def finish(
     directory: Path, metadata: dict, strategy: tf.distribute.Strategy
 ) -> None:
-    """Writes what marks a result as finished, after all else."""
-    if not distribution.is_chief(strategy):
-        return
-    config.write_operative_config(directory)
-    files.write_json(directory / "metadata.json", metadata)
-    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+    """Writes what marks a result as finished, after all else.
+
+    No worker goes on before it is there.
+    """
+    if distribution.is_chief(strategy):
+        config.write_operative_config(directory)
+        files.write_json(directory / "metadata.json", metadata)
+        shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+    distribution.sum_over_workers(strategy, [0])
 
 
 def speed(training: Training) -> dict[str, float | None]:

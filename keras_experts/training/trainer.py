@@ -21,14 +21,7 @@ from keras_experts.training.stopping import StopSignals
 from keras_experts.training.watching import Watcher
 from keras_experts.training.watching import loss_figures
 
-# What tells that another process is gone.
-LOST = (
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.DeadlineExceededError,
-    tf.errors.InternalError,
-    tf.errors.UnavailableError,
-)
+LAST_LOSSES = "last_losses"
 
 
 @dataclasses.dataclass
@@ -37,12 +30,14 @@ class Training:
 
     Attributes:
         losses: float32 array `(steps, groups)`. Of the steps done now.
+        last_losses: float32 array `(streams,)`. Of each one's last update.
         images_per_second: float. Of the steps, or None where too few were
             done to tell; compilation not counted.
         input_images_per_second: float. Of the input alone, on this process.
     """
 
     losses: np.ndarray
+    last_losses: np.ndarray
     images_per_second: float | None = None
     input_images_per_second: float | None = None
 
@@ -63,6 +58,7 @@ class Trainer:
         self._runtime = runtime
         self._names: Sequence[str] = ()
         self._steps_now = range(0)
+        self._last_losses = np.zeros(0, np.float32)
 
     def fit(
         self,
@@ -95,6 +91,7 @@ class Trainer:
             ValueError: if there is a checkpoint that does not fit.
         """
         self._names = names or [title]
+        self._last_losses = np.full(self.plan.num_streams, np.nan, np.float32)
         checkpoints = None
         if folder is not None:
             checkpoints = Checkpoints(folder / "checkpoints", settings or {})
@@ -125,28 +122,25 @@ class Trainer:
     ) -> Training:
         """Runs the steps that are left, until an image is damaged."""
         start = int(self.sgd.step.numpy())
-        if start >= self.plan.num_steps:
-            return Training(np.zeros((0, self.plan.group_size), np.float32))
+        # Before all else: gin records what was called, a preprocessing too.
         input_rate = source.images_per_second(start) if folder else None
+        if start >= self.plan.num_steps:
+            losses = np.zeros((0, self.plan.group_size), np.float32)
+            return Training(losses, self._last_losses)
         chief = distribution.is_chief(self._strategy)
         watcher = Watcher(folder, start) if folder and chief else None
         try:
-            with StopSignals() as signals:
-                with progress(title, self.plan.num_steps, start) as bar:
-                    training = self._run(
-                        source, start, bar, checkpoints, watcher, signals
-                    )
-        except LOST as error:
-            if self._is_alone():
-                raise
-            raise ConnectionError(
-                "All workers must stay until the end; start them all again to "
-                "go on from the last checkpoint. Received: one that is gone "
-                f"({type(error).__name__})."
-            ) from error
+            with (
+                distribution.workers_stay(self._strategy),
+                StopSignals() as signals,
+                progress(title, self.plan.num_steps, start) as bar,
+            ):
+                training = self._run(
+                    source, start, bar, checkpoints, watcher, signals
+                )
         finally:
             if watcher:
-                watcher.__exit__()
+                watcher.close()
         training.input_images_per_second = input_rate
         return training
 
@@ -171,6 +165,8 @@ class Trainer:
             seconds = time.monotonic() - began
             groups = self._groups(step, number)
             self._check_finite(loop, groups, step)
+            # By rising steps: of equal streams the last assignment stays.
+            self._last_losses[groups[groups >= 0]] = loop[groups >= 0]
             step += number
             losses.append(loop)
             # The first loop compiles.
@@ -205,10 +201,12 @@ class Trainer:
                 )
             loop_steps = self._next_loop(loop_steps, seconds / number)
             if every is not None:
-                loop_steps = min(loop_steps, every)
+                loop_steps = min(loop_steps, saved_step + every - step)
         images, seconds = np.sum(rates, axis=0) if rates else (0, 0)
         return Training(
-            np.concatenate(losses), images / seconds if seconds else None
+            np.concatenate(losses),
+            self._last_losses,
+            images / seconds if seconds else None,
         )
 
     @tf.function
@@ -260,7 +258,13 @@ class Trainer:
         if not distribution.is_chief(self._strategy):
             return
         state = {name: v.numpy() for name, v in self.sgd.state.items()}
-        checkpoints.save(step, state)
+        for name, value in state.items():
+            if not np.isfinite(value).all():
+                raise FloatingPointError(
+                    "The weights must stay finite; try a lower learning rate. "
+                    f"Received: {name} at step {step}."
+                )
+        checkpoints.save(step, {**state, LAST_LOSSES: self._last_losses})
 
     def _is_alone(self) -> bool:
         return distribution.num_workers(self._strategy) == 1
@@ -271,6 +275,7 @@ class Trainer:
             name: tuple(variable.shape)
             for name, variable in self.sgd.state.items()
         }
+        shapes[LAST_LOSSES] = self._last_losses.shape
         found = checkpoints.restore(shapes)
         step = 0
         if found is not None:
@@ -278,6 +283,7 @@ class Trainer:
             for name, variable in self.sgd.state.items():
                 variable.assign(state[name])
             self.sgd.step.assign(step)
+            self._last_losses = state[LAST_LOSSES].copy()
         workers, total, squares = distribution.sum_over_workers(
             self._strategy, [1, step, step**2]
         )

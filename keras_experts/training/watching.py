@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_experts import files
+
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "tensorboard"
 
@@ -23,17 +25,15 @@ class Watcher:
     def __init__(self, folder: Path, first_step: int):
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / METRICS_FILE
-        kept = _rows_until(path, first_step)
-        self._lines = open(path, "w", encoding="utf-8")
-        self._lines.writelines(kept)
+        # Whole before it is added to: a kill leaves the rows there were.
+        files.write_text(path, "".join(_rows_until(path, first_step)))
+        self._lines = open(path, "a", encoding="utf-8")
         self._events = tf.summary.create_file_writer(
             str(folder / EVENTS_FOLDER)
         )
 
-    def __enter__(self) -> "Watcher":
-        return self
-
-    def __exit__(self, *_) -> None:
+    def close(self) -> None:
+        """Ends the files."""
         self._lines.close()
         self._events.close()
 

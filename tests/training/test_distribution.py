@@ -138,6 +138,18 @@ def wait_for(condition, processes):
     raise AssertionError("waited in vain")
 
 
+def test_lost_worker_is_told_in_a_line_wherever_it_is_noticed(monkeypatch):
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    lost = tf.errors.UnavailableError(None, None, "no heartbeat\nmore")
+    with pytest.raises(tf.errors.UnavailableError):
+        with distribution.workers_stay(strategy):
+            raise lost
+    monkeypatch.setattr(distribution, "num_workers", lambda _: 2)
+    with pytest.raises(ConnectionError, match="one that is gone"):
+        with distribution.workers_stay(strategy):
+            raise lost
+
+
 def test_batch_that_replicas_do_not_divide_is_refused():
     class TwoReplicas:
         num_replicas_in_sync = 2

@@ -93,6 +93,9 @@ def test_clusters_are_those_of_the_features(upstream, tmp_path):
         noise = rng.normal(size=(images.num_examples, 3))
         return noise + 50 * (images.labels < 17)[:, None]
 
+    model = tmp_path / "baseline" / run_folder.MODEL_FILE
+    model.parent.mkdir()
+    model.write_bytes(b"a baseline")
     slices = cluster_slices(upstream, tmp_path, features, num_clusters=2)
     assert {part.name for part in slices} == {"cluster_000", "cluster_001"}
     for part in slices:
@@ -106,8 +109,11 @@ def test_clusters_are_those_of_the_features(upstream, tmp_path):
     again = cluster_slices(upstream, tmp_path, no_features, num_clusters=2)
     assert again[0].train.tolist() == slices[0].train.tolist()
     other = synthetic.synthetic_upstream(2, 1, 8)
-    with pytest.raises(ValueError, match="of 102 images"):
+    with pytest.raises(ValueError, match=r"of \(102, \d+\) and not \(68"):
         cluster_slices(other, tmp_path, no_features, num_clusters=2)
+    model.write_bytes(b"another one")
+    cluster_slices(upstream, tmp_path, features, num_clusters=2)
+    assert len(calls) == 4
 
 
 def test_prior_is_the_slice_s_labels_and_a_hundredth_of_all(upstream):
@@ -116,9 +122,12 @@ def test_prior_is_the_slice_s_labels_and_a_hundredth_of_all(upstream):
     labels = upstream.train.labels
     own = np.bincount(labels[indices], minlength=34) / len(indices)
     everything = np.bincount(labels, minlength=34) / len(labels)
-    prior = label_prior(targets, indices)
+    prior = label_prior(targets.mean(indices), targets.mean())
     np.testing.assert_allclose(prior, 0.99 * own + 0.01 * everything, atol=1e-7)
     assert prior.sum() == pytest.approx(1) and prior.min() > 0
+    # A cluster of images without a label has the upstream's.
+    without = label_prior(np.zeros(34), targets.mean())
+    np.testing.assert_allclose(without, everything, atol=1e-7)
 
 
 def test_prior_is_saved_with_each_expert(run_dir):
@@ -179,6 +188,14 @@ def test_shares_merge_into_one_bank(run_dir, tmp_path):
     stacked = expert_models.stacked_variables(bank)
     for name in saved.files:
         np.testing.assert_array_equal(stacked[name][1], saved[name])
+
+
+def test_half_a_merge_is_no_expert(run_dir, tmp_path):
+    shutil.copytree(run_dir, tmp_path, dirs_exist_ok=True)
+    before = run_folder.list_experts(tmp_path)
+    adapters = tmp_path / "experts" / "adapter"
+    shutil.copytree(adapters / "form", adapters / ".tmp-abc")
+    assert run_folder.list_experts(tmp_path) == before
 
 
 def test_experts_of_another_baseline_are_refused(run_dir, tmp_path):

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import resource
+import shutil
 import signal
 
 import keras
@@ -21,6 +22,7 @@ from keras_experts.data.streams import BatchPlan
 from keras_experts.data.streams import Stream
 from keras_experts.models import run_folder
 from keras_experts.models.bit_weights import read_npz
+from keras_experts.training.bank_sgd import BankSgd
 from keras_experts.training.checkpoints import Checkpoints
 from keras_experts.training.checkpoints import difference
 from keras_experts.training.distribution import make_strategy
@@ -33,6 +35,7 @@ from keras_experts.training.sgd import NetworkSgd
 from keras_experts.training.stopping import StopSignals
 from keras_experts.training.trainer import Trainer
 from keras_experts.training.watching import METRICS_FILE
+from keras_experts.training.watching import Watcher
 
 RUN = ("NUM_STEPS = 40", "Runtime.checkpoint_steps = 4")
 RUN += ("Runtime.compile = False",)
@@ -238,15 +241,126 @@ def test_divergence_stops_with_the_step_and_the_rate():
         )
 
 
-@pytest.mark.parametrize("damaged", [[5], [5, 6, 19]])
-def test_damaged_image_is_named_and_left_out(damaged, tmp_path, capfd):
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    labels = np.arange(8) % 3
+    data = from_contents([png(n) for n in range(8)], labels, list("abc"))
+    targets = Targets(LabelRows.single(labels), lambda label: [label], 3)
     strategy = make_strategy()
+    # One step: its loss is still that of good weights.
+    rates = np.full(1, np.inf, np.float32)
+    sgd = NetworkSgd(
+        linear_model(), softmax_loss, rates, BatchPlan(1, 1, 8), strategy
+    )
+    with pytest.raises(FloatingPointError, match="weights/.* at step 1"):
+        Trainer(sgd, strategy, Runtime()).fit(
+            [Stream(data, targets, 0)], preprocess, folder=tmp_path
+        )
+    names = [path.name for path in (tmp_path / "checkpoints").iterdir()]
+    assert names == ["step-000000000.npz"]
+
+
+def damaged_set(damaged):
     contents = [png(number) for number in range(20)]
     for number in damaged:
         contents[number] = contents[number][:60]
     labels = np.arange(20) % 3
     data = from_contents(contents, labels, ["a", "b", "c"])
-    targets = Targets(LabelRows.single(labels), lambda label: [label], 3)
+    return data, Targets(LabelRows.single(labels), lambda label: [label], 3)
+
+
+class Group(keras.layers.Layer):
+    """A linear layer whose kernel has an axis for the one expert of a step."""
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(1, shape[-1], 3), name="kernel")
+
+    def call(self, inputs):
+        return keras.ops.matmul(inputs, self.kernel[0])
+
+
+def fit_streams(data, targets, num_streams, folder):
+    strategy = make_strategy()
+    group = Group()
+    model = keras.Sequential([keras.layers.GlobalAveragePooling2D(), group])
+    model.build((None, 12, 12, 3))
+    plan = BatchPlan(num_streams, 10, 4)
+    sgd = BankSgd(
+        model,
+        {"kernel": group.kernel},
+        {"kernel": np.zeros((3, 3), np.float32)},
+        softmax_loss,
+        np.full(10, 0.1),
+        plan,
+        strategy,
+        compile=False,
+    )
+    streams = [Stream(data, targets, seed) for seed in range(num_streams)]
+    return Trainer(sgd, strategy, Runtime(compile=False)).fit(
+        streams, preprocess, "x", folder, names=list("abcdef")[:num_streams]
+    )
+
+
+def test_image_damaged_for_one_expert_is_left_out_of_all(tmp_path, capfd):
+    data, targets = damaged_set([5])
+    fit_streams(data, targets, 4, tmp_path)
+    assert capfd.readouterr().err.count("left out: image 5") == 1
+    # What was noted holds for a run with fewer experts too.
+    shutil.rmtree(tmp_path / "checkpoints")
+    fit_streams(data, targets, 1, tmp_path)
+    assert "left out" not in capfd.readouterr().err
+
+
+def test_resumed_run_knows_the_last_loss_of_each_expert(tmp_path):
+    data, targets = damaged_set([])
+    whole = fit_streams(data, targets, 3, tmp_path)
+    assert np.isfinite(whole.last_losses).all()
+    for stream, loss in enumerate(whole.last_losses):
+        assert loss == whole.losses[27 + stream, 0]
+    again = fit_streams(data, targets, 3, tmp_path)
+    assert len(again.losses) == 0
+    np.testing.assert_array_equal(again.last_losses, whole.last_losses)
+
+
+def test_metrics_of_a_resumed_run_are_on_the_disk_from_its_start(tmp_path):
+    path = tmp_path / METRICS_FILE
+    rows = [json.dumps({"step": step}) + "\n" for step in range(1, 101)]
+    path.write_text("".join(rows))
+    watcher = Watcher(tmp_path, 60)
+    assert path.read_text() == "".join(rows[:60])
+    watcher.write(61, {"loss": 1.0})
+    watcher.close()
+    assert len(path.read_text().splitlines()) == 61
+
+
+def test_checkpoints_are_at_most_so_many_steps_apart(tmp_path, monkeypatch):
+    data, targets = damaged_set([])
+    saved = []
+    save = Checkpoints.save
+
+    def noted(self, step, state):
+        saved.append(step)
+        save(self, step, state)
+
+    monkeypatch.setattr(Checkpoints, "save", noted)
+    strategy = make_strategy()
+    sgd = NetworkSgd(
+        linear_model(),
+        softmax_loss,
+        np.full(40, 0.1),
+        BatchPlan(1, 40, 4),
+        strategy,
+    )
+    runtime = Runtime(compile=False, checkpoint_steps=5)
+    Trainer(sgd, strategy, runtime).fit(
+        [Stream(data, targets, 0)], preprocess, folder=tmp_path
+    )
+    assert saved == [0, 5, 10, 15, 20, 25, 30, 35, 40]
+
+
+@pytest.mark.parametrize("damaged", [[5], [5, 6, 19]])
+def test_damaged_image_is_named_and_left_out(damaged, tmp_path, capfd):
+    strategy = make_strategy()
+    data, targets = damaged_set(damaged)
     weights = []
     for steps in (10, 5):
         # The second time in two parts, of which the first meets the image.

@@ -81,6 +81,7 @@ def inspect(path: Path) -> Inspection:
             )
             for node in graph.object_graph_def.nodes
             if node.HasField("variable")
+            and node.variable.name != "save_counter"  # of the saver
         ),
         suspicious_operations(graph),
         sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),

@@ -15,7 +15,7 @@ SERVE = ["starlette>=0.46", "uvicorn>=0.34"]
 # The newest tensorflow-tpu; tensorflow must be of the same release.
 TPU = ["tensorflow-tpu>=2.20,<2.21", "tensorflow>=2.20,<2.21"]
 TEST = ["build>=1.2", "jax>=0.7", "pytest>=8", "pytest-timeout>=2.3"]
-TEST += ["pytest-xdist>=3.6", "ruff>=0.17,<0.18"]
+TEST += ["pytest-xdist>=3.6", "ruff>=0.17,<0.18", "playwright>=1.50", *SERVE]
 BENCH = ["faiss-cpu>=1.10", *PLOT]
 PARITY = ["torch==2.13.0", "transformers>=4.50,<6"]
 
@@ -46,6 +46,7 @@ setup(
         "importlib_resources>=6",
         "jinja2>=3.1",
         "keras>=3.15,<4",
+        "markdown-it-py>=3",
         "numpy>=2",
         "pillow>=10",
         "rich>=13",

@@ -1,7 +1,7 @@
 """The commands. The only file with flags; nothing imports it.
 
 Exit codes: 0 done, 1 failed, 2 misused. What the commands do is in
-commands.py.
+`commands/`.
 """
 
 import argparse
@@ -10,12 +10,15 @@ import traceback
 from collections.abc import Callable
 from collections.abc import Sequence
 
-from keras_experts import commands
 from keras_experts.checks import first_line
+from keras_experts.commands import publishing
+from keras_experts.commands import transfer
+from keras_experts.commands import upstream
+from keras_experts.commands.shared import Misuse
 
 FAILED, MISUSED = 1, 2
 # Errors whose text says all; of others the type is told too.
-EXPECTED = (ArithmeticError, OSError, RuntimeError, ValueError, commands.Misuse)
+EXPECTED = (ArithmeticError, OSError, RuntimeError, ValueError, Misuse)
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.run(options)
         return 0
-    except commands.Misuse as error:
+    except Misuse as error:
         return _report(error, options.debug, MISUSED)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
@@ -71,6 +74,9 @@ def make_parser() -> Parser:
         _add_train_epn,
         _add_merge_experts,
         _add_export,
+        _add_editing,
+        _add_serve,
+        _add_inspect,
         _add_select,
         _add_finetune,
         _add_predict,
@@ -90,7 +96,7 @@ def _command(parsers, name: str, run: Callable, text: str) -> Parser:
 
 def _add_demo(parsers) -> None:
     command = _command(
-        parsers, "demo", commands.demo, "The whole method on embedded data."
+        parsers, "demo", transfer.demo, "The whole method on embedded data."
     )
     command.add_argument("--workdir", default="demo", help="[demo]")
 
@@ -99,7 +105,7 @@ def _add_choose_experts(parsers) -> None:
     command = _command(
         parsers,
         "choose_experts",
-        commands.choose_experts,
+        upstream.choose_experts,
         "Choose the parts of a hierarchy that get an expert.",
     )
     add = command.add_argument
@@ -130,7 +136,7 @@ def _add_train_baseline(parsers) -> None:
     _add_stage(
         parsers,
         "train_baseline",
-        commands.train_baseline,
+        upstream.train_baseline,
         "Train the baseline; resumes when run again.",
     )
 
@@ -139,7 +145,7 @@ def _add_train_experts(parsers) -> None:
     command = _add_stage(
         parsers,
         "train_experts",
-        commands.train_experts,
+        upstream.train_experts,
         "Train the experts; resumes when run again.",
     )
     command.add_argument(
@@ -154,7 +160,7 @@ def _add_train_epn(parsers) -> None:
     _add_stage(
         parsers,
         "train_epn",
-        commands.train_epn,
+        upstream.train_epn,
         "Train the expert prediction network; resumes when run again.",
     )
 
@@ -163,7 +169,7 @@ def _add_merge_experts(parsers) -> None:
     command = _command(
         parsers,
         "merge_experts",
-        commands.merge_experts,
+        upstream.merge_experts,
         "Copy experts that other runs trained on the same baseline.",
     )
     command.add_argument("--workdir", required=True, help="folder of the run")
@@ -180,7 +186,7 @@ def _add_export(parsers) -> None:
     command = _command(
         parsers,
         "export",
-        commands.export,
+        publishing.export,
         "Export a run as a TF-Hub collection.",
     )
     add = command.add_argument
@@ -205,6 +211,50 @@ def _add_export(parsers) -> None:
         default="float32",
         help="of the module that holds all adapters [float32]",
     )
+    add("--site", help="folder to write pages and archives to, as a web site")
+
+
+def _add_editing(parsers) -> None:
+    for name, run, text in (
+        ("add_expert", publishing.add_expert, "Add an expert to a bank."),
+        ("remove_expert", publishing.remove_expert, "Remove one from a bank."),
+    ):
+        command = _command(
+            parsers, name, run, f"{text} The result is its next version."
+        )
+        command.add_argument("collection", help="folder of the collection")
+        command.add_argument("--bank", required=True, help="handle of the bank")
+        if name == "add_expert":
+            command.add_argument(
+                "--module", required=True, help="adapter expert, or BANK#name"
+            )
+        else:
+            command.add_argument("--expert", required=True, help="its name")
+
+
+def _add_serve(parsers) -> None:
+    command = _command(
+        parsers,
+        "serve",
+        publishing.serve,
+        "Host a collection: hub.load from it, or browse it.",
+    )
+    command.add_argument("collection", help="folder of the collection")
+    add = command.add_argument
+    add("--port", type=int, default=8500, help="0 for any free one [8500]")
+    add("--host", default="127.0.0.1", help="address to listen on [127.0.0.1]")
+    add("--gcs_mirror", help="gs:// folder with the modules unpacked")
+
+
+def _add_inspect(parsers) -> None:
+    command = _command(
+        parsers,
+        "inspect",
+        publishing.inspect,
+        "Tell what a module is, without loading it.",
+    )
+    command.add_argument("module", help="folder or URL")
+    command.add_argument("--json", help="- for stdout")
 
 
 def _add_task(command: Parser) -> None:
@@ -218,7 +268,7 @@ def _add_select(parsers) -> None:
     command = _command(
         parsers,
         "select",
-        commands.select,
+        transfer.select,
         "Rank experts for a task and pick one.",
     )
     command.add_argument(
@@ -235,7 +285,7 @@ def _add_select(parsers) -> None:
 
 def _add_finetune(parsers) -> None:
     command = _command(
-        parsers, "finetune", commands.finetune, "Fine-tune a module on a task."
+        parsers, "finetune", transfer.finetune, "Fine-tune a module on a task."
     )
     command.add_argument("--module", required=True, help="folder or URL")
     _add_task(command)
@@ -254,7 +304,7 @@ def _add_predict(parsers) -> None:
     command = _command(
         parsers,
         "predict",
-        commands.predict,
+        transfer.predict,
         "Classify image files and folders.",
     )
     command.add_argument("--model", required=True, help="finetune's output")

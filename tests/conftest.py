@@ -1,6 +1,7 @@
 """What many tests share: small networks, modules and real data."""
 
 import os
+import shutil
 from pathlib import Path
 
 # Before any test imports TensorFlow, as the commands do.
@@ -41,6 +42,14 @@ def wordnet():
     if not (WORDNET / "data.noun").exists():
         missing(f"WordNet is not at {WORDNET} (apt install wordnet-base)")
     return WORDNET
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    program = shutil.which("chromium")
+    if program is None:
+        missing("Chromium is not installed (apt install chromium)")
+    return program
 
 
 @pytest.fixture(scope="session")

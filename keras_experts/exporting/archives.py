@@ -11,18 +11,18 @@ LEVEL = 1
 
 
 def pack(folder: Path, path: Path) -> None:
-    """Packs a folder's files, with no folder above them, whole or not at all.
+    """Packs what a folder holds, with no folder above, whole or not at all.
 
-    Names are sorted; times, owners and rights are left out.
+    Names are sorted; times, owners and rights are left out. Folders are
+    members of their own: tensorflow_hub makes none that is not.
 
     Args:
         folder: of a SavedModel.
         path: of the archive to write.
     """
     members = sorted(
-        (file.relative_to(folder).as_posix(), file)
-        for file in folder.rglob("*")
-        if file.is_file()
+        (member.relative_to(folder).as_posix(), member)
+        for member in folder.rglob("*")
     )
     with (
         files.whole_file(path) as temporary,
@@ -32,9 +32,12 @@ def pack(folder: Path, path: Path) -> None:
             fileobj=compressed, mode="w", format=tarfile.GNU_FORMAT
         ) as archive,
     ):
-        for name, file in members:
+        for name, source in members:
             member = tarfile.TarInfo(name)
-            member.size = file.stat().st_size
-            member.mode = 0o644
-            with open(file, "rb") as content:
+            if source.is_dir():
+                member.type, member.mode = tarfile.DIRTYPE, 0o755
+                archive.addfile(member)
+                continue
+            member.size, member.mode = source.stat().st_size, 0o644
+            with open(source, "rb") as content:
                 archive.addfile(member, content)

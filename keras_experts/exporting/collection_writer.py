@@ -62,8 +62,7 @@ class Publication:
 class CollectionWriter:
     """Adds modules to a collection; a version that is there stays.
 
-    A module that differs from the latest version of its name becomes the next
-    one.
+    A module that differs from all versions of its name becomes the next one.
 
     Args:
         output: folder of the collection.
@@ -114,8 +113,8 @@ class CollectionWriter:
         row: dict,
         experts: list[dict],
         storage: str,
-    ) -> None:
-        """Adds a bank.
+    ) -> str:
+        """Adds a bank, and gives its handle.
 
         Args:
             name: str. Last part of its handle.
@@ -138,7 +137,7 @@ class CollectionWriter:
         }
         names = [expert["name"] for expert in experts]
         write = functools.partial(_write_bank, bank, names, storage)
-        self._add(metadata, write)
+        return self._add(metadata, write)
 
     def finish(self) -> list[dict]:
         """Writes the collection's pages and `collection.json`, the last.
@@ -162,7 +161,7 @@ class CollectionWriter:
         )
         return rows
 
-    def _add(self, metadata: dict, write: Callable[[Path, dict], None]) -> None:
+    def _add(self, metadata: dict, write: Callable[[Path, dict], None]) -> str:
         of = self._publication
         parts = f"{_prefix(of)}{metadata['name']}"
         version = self._version(parts, metadata)
@@ -189,26 +188,26 @@ class CollectionWriter:
                 "num_bytes": (self._output / archive).stat().st_size,
                 "sha256": files.checksum(self._output / archive),
             }
+        row["publication"] = dataclasses.asdict(of)
         path = cards.card_path(of.publisher, parts.partition("/")[2], version)
         text = cards.card(row, of.license, of.base_url)
         files.write_text(self._output / path, text)
         self._rows[handle] = row
+        return handle
 
     def _version(self, parts: str, metadata: dict) -> int:
         """Gives the version that is this module, or the next one."""
-        found = [
-            int(folder.name)
+        found = {
+            int(folder.name): handles.read_metadata(str(folder))
             for folder in (self._output / parts).glob("*")
             if folder.name.isdigit() and handles.is_saved_model(folder)
-        ]
-        if not found:
-            return 1
-        latest = self._output / parts / str(max(found))
-        theirs = handles.read_metadata(str(latest))
-        theirs.pop("handle")
+        }
         # As it comes back from a file: tuples are lists there.
-        same = theirs == json.loads(json.dumps(metadata))
-        return max(found) if same else max(found) + 1
+        metadata = json.loads(json.dumps(metadata))
+        for version, theirs in found.items():
+            if {**theirs, "handle": None} == {**metadata, "handle": None}:
+                return version
+        return max(found, default=0) + 1
 
 
 def _prefix(publication: Publication) -> str:

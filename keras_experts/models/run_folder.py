@@ -27,11 +27,12 @@ from keras_experts.models.backbone import BitResNet
 from keras_experts.models.bit_weights import assign
 from keras_experts.models.bit_weights import fingerprint
 from keras_experts.models.bit_weights import read_npz
+from keras_experts.saved_models.handles import SAMPLES_FILE as SAMPLES_PATH
 
 MODEL_FILE = "model.keras"
 ADAPTERS_FILE = "adapters.npz"
 PRIOR_FILE = "label_prior.npy"
-SAMPLES_FILE = "samples.jpg"
+SAMPLES_FILE = SAMPLES_PATH.name
 
 
 def is_finished(directory: Path) -> bool:

@@ -7,6 +7,7 @@ from keras_experts.checks import first_line
 
 # Outside `assets/`: TensorFlow ignores it, and hub archives may hold it.
 METADATA_FILE = Path("assets.extra") / "keras_experts.json"
+SAMPLES_FILE = METADATA_FILE.with_name("samples.jpg")
 COLLECTION_FILE = "collection.json"
 BASELINE = "baseline"  # kind and name of a collection's baseline
 BANK = "bank"  # kind and name of a module of many experts

@@ -1,0 +1,52 @@
+"""What the commands share."""
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+
+
+class Misuse(Exception):
+    """Flags that do not go together."""
+
+
+def print_json(path: str | None, content: object) -> bool:
+    """Prints JSON where the path is "-", and tells whether it did."""
+    if path == "-":
+        print(json.dumps(content, indent=2))
+    return path == "-"
+
+
+def percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Sends what C++ libraries print on loading into the void.
+
+    TensorFlow prints to file descriptor 2 before any setting counts.
+    """
+    kept = os.dup(2)
+    void = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(void, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(void)
+
+
+def load_tensorflow() -> None:
+    """Imports TensorFlow without its start-up lines."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _silent_stderr():
+        import tensorflow as tf
+
+        # Several workers must be told of each other before devices are used.
+        if "TF_CONFIG" not in os.environ:
+            tf.config.list_logical_devices()
+    for name in ("absl", "tensorflow"):
+        logging.getLogger(name).setLevel(logging.ERROR)

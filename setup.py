@@ -1,6 +1,6 @@
 """Packaging of keras_experts.
 
-`gin/` and `export/templates/` stand at the top of a checkout, where people look
+`gin/` and the folders of `export/` stand at the top of a checkout, where people look
 for them, and are packed into the wheel as packages of data.
 """
 
@@ -31,14 +31,17 @@ setup(
         *find_packages(include=["keras_experts", "keras_experts.*"]),
         "keras_experts.gin_configs",
         "keras_experts.export_templates",
+        "keras_experts.export_pools",
     ],
     package_dir={
         "keras_experts.gin_configs": "gin",
         "keras_experts.export_templates": "export/templates",
+        "keras_experts.export_pools": "export/pools",
     },
     package_data={
         "keras_experts.gin_configs": ["**/*.gin"],
         "keras_experts.export_templates": ["*.j2"],
+        "keras_experts.export_pools": ["*.txt"],
     },
     install_requires=[
         "gin-config>=0.5,<0.6",

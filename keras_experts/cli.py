@@ -262,6 +262,11 @@ def _add_task(command: Parser) -> None:
     add("--task", required=True, help="TFDS name, image folder or .npz")
     add("--data_dir", help="folder of TFDS data sets")
     add("--num_examples", type=int, default=1000, help="[1000]")
+    add(
+        "--trust",
+        action="store_true",
+        help="load modules that do more than compute, as inspect tells",
+    )
 
 
 def _add_select(parsers) -> None:

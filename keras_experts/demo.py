@@ -7,10 +7,14 @@ this small keep one core busy, so two are fine-tuned at a time.
 """
 
 import multiprocessing
+import subprocess
+import sys
 import time
 from concurrent.futures import Future
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+
+import numpy as np
 
 from keras_experts import config
 from keras_experts import domains
@@ -24,6 +28,7 @@ from keras_experts.data.tasks import Task
 from keras_experts.evaluation.report import write_report
 from keras_experts.exporting.collection import export_run
 from keras_experts.exporting.collection_writer import Publication
+from keras_experts.layers import HubLayer
 from keras_experts.selection.selector import Selection
 from keras_experts.selection.selector import select
 from keras_experts.training import experts
@@ -66,12 +71,13 @@ def run(workdir: str | Path) -> list[dict]:
     pretraining.train_baseline(training)
     config.parse(["stages/demo_experts.gin"])
     experts.train_experts(training)
-    modules = export_run(training, collection, Publication("demo", "experts"))
+    modules = export_run(training, collection, Publication("demo"))
     baseline = collection / modules[0]["path"]
     rows = _transfer(collection, str(baseline), workdir)
     report = workdir / "report.html"
     write_report(report, "keras_experts demo", rows)
     _print(rows, workdir, time.monotonic() - started)
+    say(f"Loaded over HTTP: {_load_from_host(collection, workdir)}")
     digits = rows[0]["expert_accuracy"]
     if digits < MIN_DIGITS_ACCURACY:
         raise RuntimeError(
@@ -79,6 +85,24 @@ def run(workdir: str | Path) -> list[dict]:
             f"{MIN_DIGITS_ACCURACY:.0%}. Received: {digits:.1%}."
         )
     return rows
+
+
+def _load_from_host(collection: Path, workdir: Path) -> str:
+    """Serves the collection, loads its bank by URL, and gives the URL."""
+    command = [sys.executable, "-m", "keras_experts.cli", "serve"]
+    with subprocess.Popen(
+        [*command, str(collection), "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as host:
+        try:
+            address = host.stdout.readline().strip()
+            url = f"{address}demo/experts/bank/1"
+            module = HubLayer(url, arguments={"expert": 0})
+            module(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.float32))
+        finally:
+            host.terminate()
+    return url
 
 
 def _choose() -> dict:

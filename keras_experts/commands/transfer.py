@@ -26,6 +26,7 @@ def select(options) -> None:
         options.strategy,
         options.num_examples,
         options.data_dir,
+        options.trust,
     )
     content = selection.to_json()
     if print_json(options.json, content):
@@ -57,7 +58,7 @@ def finetune(options) -> None:
     names = (
         *("module", "task", "output", "data_dir", "num_examples"),
         *("num_images", "batch_size", "base_learning_rate", "image_size"),
-        *("flip", "max_shift", "seed"),
+        *("flip", "max_shift", "seed", "trust"),
     )
     metrics = finetune(**{name: getattr(options, name) for name in names})
     if metrics["accuracy"] is not None:

@@ -24,6 +24,7 @@ def embed(
     handle: str,
     images: LabeledImages,
     bar: Bar | None = None,
+    trust: bool = False,
 ) -> np.ndarray:
     """Computes the features of all images, in their order.
 
@@ -31,16 +32,18 @@ def embed(
         handle: str. Path or URL of a module.
         images: LabeledImages.
         bar: progress bar that counts images, or None.
+        trust: bool. As in `load_module`.
 
     Returns:
         Float32 array `(num_examples, channels)`.
 
     Raises:
         FileNotFoundError: if there is no such module.
+        PermissionError: if it must be trusted and is not.
         ValueError: if it does not load, does not take such images, or gives
             something else than finite features that differ.
     """
-    module = load_module(handle)
+    module = load_module(handle, trust)
     image_size = handles.image_size(handle)
     batches = evaluation_batches(
         images,

@@ -1,11 +1,15 @@
 """Pools: from what a user names to the modules it means."""
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from keras_experts import files
+from keras_experts.config import find_shared
 from keras_experts.saved_models import handles
+
+SHIPPED = re.compile(r"\w+")  # the name of a pool of ours
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +32,8 @@ def expand(modules: Iterable[str | Path]) -> list[Candidate]:
 
     Args:
         modules: what the user named. A collection is a folder written by
-            `export`; a pool file has one module a line.
+            `export`; a pool file has one module a line. A pool of ours in
+            `export/pools/` goes by its name.
 
     Raises:
         FileNotFoundError: if a path is not there.
@@ -53,6 +58,9 @@ def _expand_one(module: str, pools: tuple[Path, ...]) -> list[Candidate]:
     inner, part = handles.split(module)
     if part is not None and Path(inner).exists():
         return [Candidate(module, part, part == handles.BASELINE)]
+    shipped = find_shared("export/pools", "export_pools") / f"{module}.txt"
+    if not path.exists() and SHIPPED.fullmatch(module) and shipped.exists():
+        return _read_pool(shipped, pools)
     if not path.exists():
         raise FileNotFoundError(
             "A module must be a collection, a SavedModel folder, a URL or a "

@@ -77,6 +77,7 @@ def select(
     strategy: str = "knn",
     num_examples: int = 1000,
     data_dir: str | None = None,
+    trust: bool = False,
 ) -> Selection:
     """Ranks experts by how well their features fit a task.
 
@@ -86,6 +87,8 @@ def select(
         strategy: str. "knn": leave-one-out accuracy of the nearest neighbour.
         num_examples: int. Training examples to embed, at most.
         data_dir: str. The folder of TFDS data sets, or None.
+        trust: bool. Whether to load modules whose graphs read or write files,
+            or run Python.
 
     Returns:
         Selection. A module that fails is in `skipped`, with its reason.
@@ -114,8 +117,8 @@ def select(
         for candidate in candidates:
             before = bar.done
             try:
-                ranking.append(_score(candidate, images, labels, bar))
-            except (FileNotFoundError, ValueError) as error:
+                ranking.append(_score(candidate, images, labels, bar, trust))
+            except (OSError, ValueError) as error:
                 reason = str(error)
                 skipped.append({"module": candidate.handle, "reason": reason})
                 say(f"Left out {candidate.name}: {reason}")
@@ -140,9 +143,11 @@ def select(
     )
 
 
-def _score(candidate: Candidate, images, labels: np.ndarray, bar) -> Entry:
+def _score(
+    candidate: Candidate, images, labels: np.ndarray, bar, trust: bool
+) -> Entry:
     started = time.monotonic()
-    features = embed(candidate.handle, images, bar=bar)
+    features = embed(candidate.handle, images, bar, trust)
     correct = leave_one_out_correct(features, labels)
     score = float(correct.mean())
     error = float(np.sqrt(score * (1 - score) / len(correct)))

@@ -55,6 +55,7 @@ def finetune(
     strategy: str = "one_device",
     compile: bool = True,
     seed: int = 0,
+    trust: bool = False,
 ) -> dict:
     """Fine-tunes a whole module with a new head (paper, section 5.1).
 
@@ -62,7 +63,8 @@ def finetune(
     those of the BiT-HyperRule, stretched over `num_images`.
 
     Args:
-        module: str. Path or URL of a reusable SavedModel.
+        module: str. Path or URL of a reusable SavedModel; `MODULE#name` is an
+            expert of a bank, which is cut out.
         task: TFDS name, folder of images, path of an .npz, or a Task.
         output: folder to make: `module/` (a classifier from images to
             logits), `metrics.json` and `operative_config.gin`.
@@ -82,6 +84,7 @@ def finetune(
         strategy: str. As in `make_strategy`.
         compile: bool. Whether to compile with XLA.
         seed: int. Of the order and the augmentation.
+        trust: bool. As in `HubLayer`.
 
     Returns:
         dict. The content of `metrics.json`.
@@ -102,6 +105,7 @@ def finetune(
     )
     with files.whole_folder(output) as directory:
         metadata = handles.read_metadata(module)
+        _, part = handles.split(module)
         if not isinstance(task, Task):
             task = load_task(task, data_dir, num_examples)
         task.check_classes(task.train.labels)
@@ -117,7 +121,7 @@ def finetune(
         distribution = running.make_strategy()
         num_classes = len(task.class_names)
         with distribution.scope():
-            features, compiles = load_features(module)
+            features, compiles = load_features(module, trust)
             model = _add_head(features, num_classes, module)
         running = dataclasses.replace(running, compile=compile and compiles)
         sgd = NetworkSgd(
@@ -155,7 +159,7 @@ def finetune(
         metrics = {
             "task": task.name,
             "module": module,
-            "expert": metadata.get("name", module),
+            "expert": part or metadata.get("name", module),
             "num_train": num_train,
             "num_test": task.test.num_examples,
             "num_classes": len(task.class_names),

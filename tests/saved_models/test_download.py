@@ -148,7 +148,11 @@ def test_half_an_archive_is_refused(body, cache, part):
     assert list(cache.iterdir()) == []
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", gzip.compress(b"text")])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", gzip.compress(b"text")],
+    ids=["empty", "page", "text"],
+)
 def test_what_is_no_archive_is_refused(body, cache):
     with host(body) as (url, _):
         with pytest.raises(ValueError, match="must be a whole archive"):

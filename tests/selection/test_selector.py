@@ -188,3 +188,48 @@ def test_class_of_one_image_is_named(baseline_module, image_folder, tmp_path):
     task = load_task(tmp_path / "t")
     with pytest.raises(ValueError, match=r"at least 2 .* fish \(1\)"):
         keras_experts.select(task, [baseline_module])
+
+
+def test_bank_is_ranked_expert_by_expert(collection, image_folder):
+    bank = collection / "acme/experts/bank/1"
+    alone = select(image_folder, [collection], num_examples=24)
+    inside = select(image_folder, [bank], num_examples=24)
+    scores = {entry.expert: entry.score for entry in alone.ranking}
+    assert {e.expert: e.score for e in inside.ranking} == scores
+    assert set(scores) == {"baseline", "form", "surface"}
+    assert inside.baseline == f"{bank}#baseline"
+    (one,) = select(image_folder, [f"{bank}#form"], num_examples=24).ranking
+    assert (one.module, one.expert) == (f"{bank}#form", "form")
+
+
+def test_published_experts_are_a_pool():
+    handles = [
+        candidate.handle
+        for candidate in expand(["google_experts_bit_r50x1_in21k"])
+    ]
+    assert len(set(handles)) == 49
+    assert handles[0] == "https://tfhub.dev/google/bit/m-r50x1/1"
+    start = "https://tfhub.dev/google/experts/bit/r50x1/in21k/"
+    assert all(handle.startswith(start) for handle in handles[1:])
+    with pytest.raises(FileNotFoundError, match="'no_such_pool', which does"):
+        expand(["no_such_pool"])
+
+
+def test_module_that_must_be_trusted_is_left_out(
+    baseline_module, image_folder, tmp_path
+):
+    root = tf.train.Checkpoint()
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3))])
+    def call(inputs):
+        tf.io.matching_files("/*")
+        return tf.reduce_mean(inputs, (1, 2))
+
+    root.__call__ = call
+    tf.saved_model.save(root, str(tmp_path / "reads"))
+    modules = [baseline_module, str(tmp_path / "reads")]
+    selection = select(image_folder, modules, num_examples=24)
+    (skipped,) = selection.skipped
+    assert "MatchingFiles (reads files)" in skipped["reason"]
+    trusted = select(image_folder, modules, num_examples=24, trust=True)
+    assert len(trusted.ranking) == 2

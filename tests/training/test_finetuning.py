@@ -120,3 +120,23 @@ def test_module_without_variables_is_refused(tmp_path):
             synthetic.digits_task(100),
             tmp_path / "out",
         )
+
+
+def test_expert_of_a_bank_is_cut_out_and_fine_tuned(
+    collection, image_folder, tmp_path
+):
+    bank = f"{collection}/acme/experts/bank/1"
+    metrics = [
+        finetune(
+            module,
+            image_folder,
+            tmp_path / str(number),
+            num_images=32,
+            batch_size=8,
+        )
+        for number, module in enumerate(
+            (f"{bank}#form", f"{collection}/acme/experts/form/1")
+        )
+    ]
+    assert [m["expert"] for m in metrics] == ["form", "form"]
+    assert metrics[0]["final_loss"] == metrics[1]["final_loss"]

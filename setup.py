@@ -1,7 +1,7 @@
 """Packaging of keras_experts.
 
-`gin/` and the folders of `export/` stand at the top of a checkout, where people look
-for them, and are packed into the wheel as packages of data.
+`gin/` and the folders of `export/` stand at the top of a checkout, where
+people look for them, and are packed into the wheel as packages of data.
 """
 
 from setuptools import find_packages

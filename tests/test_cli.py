@@ -166,8 +166,8 @@ def test_export_again_keeps_what_is_there(capfd, run_dir, tmp_path):
     assert keras_experts(capfd, *command)[0] == 0
     assert path.stat().st_mtime_ns == before
     rows = json.loads((tmp_path / "c/collection.json").read_text())["modules"]
-    assert len(rows) == 3
-    card = (tmp_path / "c/acme/experts/form/1.md").read_text()
+    assert len(rows) == 4
+    card = (tmp_path / "c/docs/acme/models/experts/form/1.md").read_text()
     assert card.startswith("# Module acme/experts/form/1\n")
 
 
@@ -293,7 +293,7 @@ def failing(tmp_path, image_folder, baseline_module, run_dir):
         "missing module": (select(image_folder, missing), missing),
         "damaged module": (
             finetune(damaged_module),
-            "a SavedModel that TensorFlow loads",
+            "a saved_model.pb that can be read",
         ),
         "module of another input": (
             finetune(tmp_path / "other"),

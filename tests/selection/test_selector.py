@@ -192,13 +192,15 @@ def test_class_of_one_image_is_named(baseline_module, image_folder, tmp_path):
 
 def test_bank_is_ranked_expert_by_expert(collection, image_folder):
     bank = collection / "acme/experts/bank/1"
-    alone = select(image_folder, [collection], num_examples=24)
-    inside = select(image_folder, [bank], num_examples=24)
+    alone = keras_experts.select(image_folder, [collection], num_examples=24)
+    inside = keras_experts.select(image_folder, [bank], num_examples=24)
     scores = {entry.expert: entry.score for entry in alone.ranking}
     assert {e.expert: e.score for e in inside.ranking} == scores
     assert set(scores) == {"baseline", "form", "surface"}
     assert inside.baseline == f"{bank}#baseline"
-    (one,) = select(image_folder, [f"{bank}#form"], num_examples=24).ranking
+    (one,) = keras_experts.select(
+        image_folder, [f"{bank}#form"], num_examples=24
+    ).ranking
     assert (one.module, one.expert) == (f"{bank}#form", "form")
 
 
@@ -228,8 +230,10 @@ def test_module_that_must_be_trusted_is_left_out(
     root.__call__ = call
     tf.saved_model.save(root, str(tmp_path / "reads"))
     modules = [baseline_module, str(tmp_path / "reads")]
-    selection = select(image_folder, modules, num_examples=24)
+    selection = keras_experts.select(image_folder, modules, num_examples=24)
     (skipped,) = selection.skipped
     assert "MatchingFiles (reads files)" in skipped["reason"]
-    trusted = select(image_folder, modules, num_examples=24, trust=True)
+    trusted = keras_experts.select(
+        image_folder, modules, num_examples=24, trust=True
+    )
     assert len(trusted.ranking) == 2

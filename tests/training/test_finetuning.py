@@ -127,7 +127,7 @@ def test_expert_of_a_bank_is_cut_out_and_fine_tuned(
 ):
     bank = f"{collection}/acme/experts/bank/1"
     metrics = [
-        finetune(
+        keras_experts.finetune(
             module,
             image_folder,
             tmp_path / str(number),

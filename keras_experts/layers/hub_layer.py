@@ -3,7 +3,10 @@
 import inspect
 
 import keras
+from keras.src.saving.serialization_lib import in_safe_mode
 
+from keras_experts.saved_models.loading import cast_floats
+from keras_experts.saved_models.loading import input_specs
 from keras_experts.saved_models.loading import load_module
 from keras_experts.saved_models.loading import load_signature
 
@@ -31,14 +34,16 @@ class HubLayer(keras.layers.Layer):
         signature: str. The signature to call instead of the module itself,
             or None. Signatures cannot be trained.
         trust: bool. Whether to load a module whose graph reads or writes
-            files, or runs Python. It is not saved with the layer.
+            files, or runs Python. It is not saved with the layer: such a
+            model is loaded with `keras.saving.load_model(path,
+            safe_mode=False)`.
 
     Call arguments:
         inputs: what the module takes; images are float tensors
-            `(batch, height, width, 3)`, values in [0, 1]. Half precision is
-            cast to float32, which modules take.
-        training: bool. Passed to the module only where the layer is
-            trainable and the module takes it, as hub.KerasLayer does.
+            `(batch, height, width, 3)`, values in [0, 1]. Floats are cast to
+            the type that the module takes.
+        training: bool. Where the module takes it, it is told whether the
+            layer is trainable and trained, as hub.KerasLayer does.
 
     Returns:
         What the module gives, such as features `(batch, channels)`, in the
@@ -75,6 +80,8 @@ class HubLayer(keras.layers.Layer):
                 f"Received: trainable=True and signature={signature!r}."
             )
         super().__init__(trainable=trainable, autocast=False, **kwargs)
+        # XLA compiles a loaded function's gradients anew after each update.
+        self.supports_jit = False
         self.handle = str(handle)
         self.arguments = dict(arguments or {})
         self.output_key = output_key
@@ -88,24 +95,24 @@ class HubLayer(keras.layers.Layer):
         self._has_training = signature is None and (
             "training" in inspect.signature(self._module.__call__).parameters
         )
-        trainable_ids = {
-            id(variable)
-            for variable in getattr(self._module, "trainable_variables", ())
-        }
-        for variable in getattr(self._module, "variables", ()):
-            self._adopt(variable, id(variable) in trainable_ids)
+        self._input_specs = input_specs(self._function.__call__)
+        trainable_variables = getattr(self._module, "trainable_variables", ())
+        listed = getattr(self._module, "variables", ())
+        # A variable may be listed more than once.
+        unique = {id(v): v for v in (*trainable_variables, *listed)}
+        trained = {id(v) for v in trainable_variables if signature is None}
+        for identity, variable in unique.items():
+            self._adopt(variable, identity in trained)
         if trainable and not self.trainable_variables:
             raise ValueError(
                 "A module to train must have trainable variables. "
                 f"Received: {self.handle} with none."
             )
-        self.built = True
-
-    @property
-    def regularization_losses(self) -> list:
-        """The module's functions of nothing to regularisation losses."""
         losses = getattr(self._module, "regularization_losses", None)
-        return list(losses or ())
+        if losses and self._trainable_variables:
+            # Keras adds a weight's own once, and while it is trained.
+            self._trainable_variables[0].regularizer = _Penalty(losses)
+        self.built = True
 
     def _adopt(self, variable, trainable: bool) -> None:
         """Makes a variable of the module a weight of the layer."""
@@ -121,35 +128,53 @@ class HubLayer(keras.layers.Layer):
 
     def call(self, inputs, training=None):
         arguments = dict(self.arguments)
-        if self.trainable and self._has_training:
-            arguments["training"] = bool(training)
-        inputs = keras.tree.map_structure(_to_float32, inputs)
-        outputs = self._function(inputs, **arguments)
-        if self.trainable:
-            for loss in self.regularization_losses:
-                self.add_loss(loss())
-        if self.output_key is not None:
-            outputs = outputs[self.output_key]
+        if self._has_training:
+            arguments["training"] = self.trainable and bool(training)
+        inputs = cast_floats(inputs, self._input_specs)
+        outputs = self._pick(self._function(inputs, **arguments))
         return keras.tree.map_structure(self._to_compute_dtype, outputs)
 
+    def _pick(self, outputs):
+        if self.output_key is None:
+            single = self.signature is not None and len(outputs) == 1
+            return next(iter(outputs.values())) if single else outputs
+        if not isinstance(outputs, dict) or self.output_key not in outputs:
+            found = sorted(outputs) if isinstance(outputs, dict) else "a tensor"
+            raise ValueError(
+                "`output_key` must be a key of the module's outputs. "
+                f"Received: {self.output_key!r} for {found} of {self.handle}."
+            )
+        return outputs[self.output_key]
+
     def _to_compute_dtype(self, output):
-        if keras.backend.is_float_dtype(output.dtype):
+        if output is not None and keras.backend.is_float_dtype(output.dtype):
             return keras.ops.cast(output, self.compute_dtype)
         return output
 
     def get_config(self):
+        # Unfrozen with its model, a layer may have nothing to train.
+        trainable = self.trainable and bool(self._trainable_variables)
         return {
             **super().get_config(),
+            "trainable": trainable,
             "handle": self.handle,
             "arguments": self.arguments,
             "output_key": self.output_key,
             "signature": self.signature,
         }
 
+    @classmethod
+    def from_config(cls, config):
+        # Whoever loads a file with safe_mode=False trusts all that is in it.
+        trust = in_safe_mode() is False
+        return super().from_config({**config, "trust": trust})
 
-def _to_float32(tensor):
-    if keras.backend.is_float_dtype(
-        keras.backend.standardize_dtype(tensor.dtype)
-    ):
-        return keras.ops.cast(tensor, "float32")
-    return tensor
+
+class _Penalty(keras.regularizers.Regularizer):
+    """A module's regularisation losses, which know their variables."""
+
+    def __init__(self, losses):
+        self.losses = list(losses)
+
+    def __call__(self, _):
+        return keras.ops.sum(keras.ops.stack([loss() for loss in self.losses]))

@@ -85,7 +85,7 @@ def load_signature(root, name: str, handle: str) -> Callable:
         handle: str. What errors call the module.
 
     Returns:
-        Function that gives the one output, or a dict of them.
+        Function that gives a dict of outputs.
 
     Raises:
         ValueError: if there is no such signature.
@@ -112,10 +112,61 @@ def load_signature(root, name: str, handle: str) -> Callable:
             key: tf.convert_to_tensor(value, keywords[key].dtype)
             for key, value in arguments.items()
         }
-        outputs = function(**inputs, **given)
-        return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+        inputs = {
+            key: cast_float(value, keywords.get(key))
+            for key, value in inputs.items()
+        }
+        return function(**inputs, **given)
 
     return call
+
+
+def input_specs(function: Callable) -> list:
+    """Lists what a module's traces take as inputs, structures of specs."""
+    signatures = [
+        trace.structured_input_signature[0]
+        for trace in getattr(function, "concrete_functions", ())
+    ]
+    return [signature[0] for signature in signatures if signature]
+
+
+def cast_floats(inputs, specs: list):
+    """Casts floats to the types that a trace takes.
+
+    Args:
+        inputs: structure of tensors.
+        specs: of `input_specs`. Where the types of one are given, or none has
+            the structure of the inputs, nothing is cast.
+    """
+    fitting = [spec for spec in specs if _same_structure(inputs, spec)]
+    if not fitting or any(_same_types(inputs, spec) for spec in fitting):
+        return inputs
+    return tf.nest.map_structure(
+        cast_float, inputs, fitting[0], check_types=False
+    )
+
+
+def cast_float(tensor, spec):
+    """Casts a float tensor to a float type."""
+    wanted = getattr(spec, "dtype", None)
+    if wanted is None or not wanted.is_floating:
+        return tensor
+    given = tf.as_dtype(tensor.dtype)
+    differs = given.is_floating and given != wanted
+    return tf.cast(tensor, wanted) if differs else tensor
+
+
+def _same_types(inputs, spec) -> bool:
+    pairs = zip(tf.nest.flatten(inputs), tf.nest.flatten(spec), strict=True)
+    return all(getattr(s, "dtype", None) in (None, t.dtype) for t, s in pairs)
+
+
+def _same_structure(inputs, spec) -> bool:
+    try:
+        tf.nest.assert_same_structure(inputs, spec, check_types=False)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def read_weights(handle: str) -> dict[str, np.ndarray]:

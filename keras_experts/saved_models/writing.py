@@ -129,27 +129,15 @@ def _tells_training(model: keras.Model) -> bool:
     """Tells whether a model does something else in training."""
     return any(
         "training" in inspect.signature(layer.call).parameters
-        for layer in _parts(model)
+        for layer in model._flatten_layers(include_self=False)
+        if not isinstance(layer, keras.Model)  # which pass it on
     )
 
 
 def _penalties(model: keras.Model) -> list[Callable]:
-    """Lists a model's regularisation losses, and its modules' own."""
-    penalties = [
+    """Lists a model's regularisation losses."""
+    return [
         functools.partial(variable.regularizer, variable.value)
         for variable in model.trainable_variables
         if getattr(variable, "regularizer", None) is not None
     ]
-    for layer in _parts(model):
-        if layer.trainable:
-            penalties += getattr(layer, "regularization_losses", [])
-    return penalties
-
-
-def _parts(model: keras.Model) -> Iterable[keras.layers.Layer]:
-    """Lists the layers that are no models of layers."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model) and layer.layers:
-            yield from _parts(layer)
-        else:
-            yield layer

@@ -16,6 +16,8 @@ def export(options) -> None:
     from keras_experts.exporting.collection import export_run
     from keras_experts.exporting.collection_writer import Publication
 
+    if options.site:
+        site.check_output(options.site)  # before all the work
     publication = Publication(
         options.publisher,
         options.name,
@@ -74,44 +76,64 @@ def serve(options) -> None:
             app, options.host, options.port, log_level="warning", lifespan="off"
         )
     )
-    with socket.socket() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((options.host, options.port))
-        # Before the address is told, so that it answers at once.
-        listening.listen()
+    is_ipv6 = ":" in options.host
+    family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
+    address = (options.host, options.port)
+    # It listens before the address is told, so that it answers at once.
+    with socket.create_server(address, family=family) as listening:
         port = listening.getsockname()[1]
-        print(f"http://{options.host}:{port}/", flush=True)
+        host = f"[{options.host}]" if is_ipv6 else options.host
+        print(f"http://{host}:{port}/", flush=True)
         server.run([listening])
 
 
 def inspect(options) -> None:
     """Tells what a module is."""
     load_tensorflow()
+    from keras_experts import files
     from keras_experts.console import print_table
     from keras_experts.saved_models import handles
     from keras_experts.saved_models import inspection
 
     found = inspection.inspect(handles.resolve(options.module))
     metadata = handles.read_metadata(options.module)
-    parameters = sum(math.prod(shape) for _, _, shape in found.variables)
     content = {
         "module": options.module,
+        "call": found.call,
         "signatures": found.signatures,
         "num_variables": len(found.variables),
-        "parameters": parameters,
+        "parameters": sum(math.prod(v[2]) for v in found.variables),
         "num_bytes": found.num_bytes,
         "operations": found.operations,
         "metadata": metadata,
     }
     if print_json(options.json, content):
         return
-    rows = [
-        ("parameters", f"{parameters:,}"),
-        ("variables", f"{len(found.variables):,}"),
-        ("bytes", f"{found.num_bytes:,}"),
+    if options.json:
+        files.write_json(options.json, content)
+    rows = _inspection_rows(content)
+    print_table(options.module, ("what", "value"), rows)
+
+
+def _inspection_rows(content: dict) -> list[tuple[str, object]]:
+    metadata = content["metadata"]
+    return [
+        ("parameters", f"{content['parameters']:,}"),
+        ("variables", f"{content['num_variables']:,}"),
+        ("bytes", f"{content['num_bytes']:,}"),
+        *(
+            (f"call, {side}", tensors)
+            for side, several in content["call"].items()
+            for tensors in several
+        ),
+        *(
+            (f"call, {side}", value)
+            for side, values in content["call"].items()
+            for value in values
+        ),
         *(
             (f"signature {name}, {side}", f"{key}: {tensor}")
-            for name, signature in found.signatures.items()
+            for name, signature in content["signatures"].items()
             for side, tensors in signature.items()
             for key, tensor in tensors.items()
         ),
@@ -126,7 +148,6 @@ def inspect(options) -> None:
         ),
         *(
             (f"operation {name}", f"{what}: wants --trust")
-            for name, what in found.operations.items()
+            for name, what in content["operations"].items()
         ),
     ]
-    print_table(options.module, ("what", "value"), rows)

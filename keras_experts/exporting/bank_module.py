@@ -184,6 +184,19 @@ def write_bank(
     write_module(directory, root, _signatures(functions), metadata)
 
 
+def round_to_storage(network: BitResNet, storage: str) -> None:
+    """Rounds a network's weights as those of a bank are when it is written.
+
+    Args:
+        network: `BitResNet`.
+        storage: str. As in `write_bank`.
+    """
+    _check_storage(storage)
+    for variable in network.variables:
+        stored = _stored(variable.value, storage)
+        variable.assign(tf.cast(stored, variable.dtype))
+
+
 def _stored(value: tf.Tensor, storage: str) -> tf.Tensor:
     # Of norms, scales and offsets are small, and rounding them costs most.
     is_kernel = value.shape.rank >= KERNEL_RANK
@@ -226,11 +239,15 @@ def _signatures(functions: BankFunctions) -> dict:
     }
 
 
-def _check(bank: BitResNet, names: Sequence[str], storage: str) -> None:
+def _check_storage(storage: str) -> None:
     if storage not in STORAGES:
         raise ValueError(
             f"`storage` must be one of {STORAGES}. Received: {storage!r}."
         )
+
+
+def _check(bank: BitResNet, names: Sequence[str], storage: str) -> None:
+    _check_storage(storage)
     if len(names) != bank.num_experts:
         raise ValueError(
             "A bank must have a name for each expert. "

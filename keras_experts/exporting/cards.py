@@ -56,7 +56,8 @@ def card(row: dict, license: str, base_url: str) -> str:
 def collection_page(
     publisher: str, name: str, rows: Sequence[dict], base_url: str
 ) -> str:
-    """Writes the page of a collection."""
+    """Writes the page of a collection, with the latest of each name."""
+    rows = handles.latest_rows(rows)
     return templates.render(
         "collection.md.j2",
         publisher=publisher,

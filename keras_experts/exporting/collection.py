@@ -1,5 +1,7 @@
 """A training run as a collection of modules, archives and cards."""
 
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 from keras_experts import domains
@@ -8,6 +10,7 @@ from keras_experts.exporting.collection_writer import CollectionWriter
 from keras_experts.exporting.collection_writer import Publication
 from keras_experts.models import heads
 from keras_experts.models import run_folder
+from keras_experts.models.backbone import BitResNet
 from keras_experts.saved_models import handles
 
 
@@ -29,53 +32,73 @@ def export_run(
         list of dict. The rows of `collection.json`.
 
     Raises:
+        BlockingIOError: if another process writes the collection.
         FileNotFoundError: if the run has no baseline.
+        ValueError: if an expert has a name that code cannot hold.
     """
-    workdir, output = Path(workdir), Path(output)
-    classifier, baseline_figures = run_folder.load_baseline(workdir)
+    workdir = Path(workdir)
+    classifier, figures = run_folder.load_baseline(workdir)
     baseline = heads.backbone_of(classifier)
-    found = run_folder.list_experts(workdir)
-    experts = _order(workdir, found)
-    writer = CollectionWriter(output, publication)
-    adapters = []
-    total = 1 + len(experts) + any(kind == "adapter" for kind, _ in experts)
-    with progress("exporting", total) as bar:
-        writer.add_network(
-            handles.BASELINE,
-            baseline,
-            _row(baseline_figures, baseline_figures["top1"], None),
-            workdir / "baseline",
-        )
+    row = _row(figures, figures["top1"], None)
+    experts = _order(workdir, run_folder.list_experts(workdir))
+    names = _module_names(experts)  # before all the work
+    has_bank = any(kind == handles.ADAPTER for kind, _ in experts)
+    with (
+        CollectionWriter(Path(output), publication) as writer,
+        progress("exporting", 1 + len(experts) + has_bank) as bar,
+    ):
+        source = workdir / "baseline"
+        writer.add_network(handles.BASELINE, baseline, row, source)
         bar.advance(1)
+        adapters = {}
         for (kind, name), parents in experts.items():
-            network, figures = run_folder.load_expert(
-                workdir, kind, name, baseline
-            )
-            row = _row(
-                figures,
-                figures["slice_top1"],
-                figures["slice_top1_baseline"],
-                parents,
-            )
-            # Full experts are told from adapters of the same domain.
-            module = f"{name}-full" if kind == "full" else name
             source = workdir / "experts" / kind / name
-            writer.add_network(module, network, row, source)
-            if kind == "adapter":
-                adapters.append({"name": name, **row})
+            network, told = _load_expert(workdir, kind, name, baseline, parents)
+            writer.add_network(names[kind, name], network, told, source)
+            if kind == handles.ADAPTER:
+                adapters[name] = {"name": name, **told}
             bar.advance(1)
-        if adapters:
-            bank, names = run_folder.load_bank(workdir)
-            by_name = {row["name"]: row for row in adapters}
-            writer.add_bank(
-                handles.BANK,
-                bank,
-                _row(baseline_figures, baseline_figures["top1"], None),
-                [by_name[name] for name in names],
-                storage,
-            )
+        if has_bank:
+            bank, order = run_folder.load_bank(workdir)
+            rows = [adapters[name] for name in order]
+            writer.add_bank(handles.BANK, bank, row, rows, storage)
             bar.advance(1)
-    return writer.finish()
+        return writer.finish()
+
+
+def _load_expert(
+    workdir: Path, kind: str, name: str, baseline: BitResNet, parents: list[str]
+) -> tuple[BitResNet, dict]:
+    """Loads an expert and what is published of its training."""
+    network, figures = run_folder.load_expert(workdir, kind, name, baseline)
+    top1 = figures["slice_top1"], figures["slice_top1_baseline"]
+    return network, _row(figures, *top1, parents)
+
+
+def _module_names(
+    experts: Iterable[tuple[str, str]],
+) -> dict[tuple[str, str], str]:
+    """Gives of each expert the last part of its handle; all are different.
+
+    Training's names may have letters that a handle may not.
+    """
+    wanted = {}
+    for kind, name in experts:
+        handles.check_name("expert", name, handles.EXPERT_PATTERN)
+        # Full experts are told from adapters of the same domain.
+        wanted[kind, name] = f"{name}-full" if kind == handles.FULL else name
+    names = {}
+    taken = {handles.BASELINE, handles.BANK}
+    # What needs no cleaning first: others do not change its handle.
+    for expert in sorted(
+        wanted, key=lambda e: wanted[e] != handles.clean_name(wanted[e])
+    ):
+        cleaned = handles.clean_name(wanted[expert])
+        numbered = (f"{cleaned}_{number}" for number in itertools.count(2))
+        free = itertools.chain([cleaned], numbered)
+        names[expert] = next(name for name in free if name not in taken)
+        taken.add(names[expert])
+    return names
 
 
 def _order(workdir: Path, found: list[tuple[str, str]]) -> dict:

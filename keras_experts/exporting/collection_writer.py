@@ -1,11 +1,14 @@
 """Adding modules to a collection, with their archives and cards."""
 
 import dataclasses
+import fcntl
 import functools
+import hashlib
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 from keras_experts import files
 from keras_experts.exporting import archives
@@ -18,9 +21,9 @@ from keras_experts.models.bit_weights import fingerprint
 from keras_experts.saved_models import handles
 from keras_experts.saved_models.writing import write_keras_module
 
-# Of tfhub.dev (tools/validator.py of tensorflow/tfhub.dev).
-PUBLISHER_PATTERN = re.compile(r"[a-z\d-]+")
-NAME_PATTERN = re.compile(r"[\w.-]+(/[\w.-]+)*")
+# Stays in the collection: it is the lock on it that tells of a writer.
+LOCK_FILE = ".lock"
+VERSION_PATTERN = re.compile(r"(\d+)(\.tar\.gz)?", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,15 +46,10 @@ class Publication:
     samples: bool = False
 
     def __post_init__(self):
-        for argument, value, pattern in (
-            ("publisher", self.publisher, PUBLISHER_PATTERN),
-            ("name", self.name, NAME_PATTERN),
-        ):
-            if not pattern.fullmatch(value):
-                raise ValueError(
-                    f"`{argument}` must match {pattern.pattern}. "
-                    f"Received: {value!r}."
-                )
+        handles.check_name(
+            "publisher", self.publisher, handles.PUBLISHER_PATTERN
+        )
+        handles.check_name("name", self.name, handles.NAME_PATTERN)
         if self.license not in cards.LICENSES:
             raise ValueError(
                 f"`license` must be one of {', '.join(cards.LICENSES)}. "
@@ -62,19 +60,36 @@ class Publication:
 class CollectionWriter:
     """Adds modules to a collection; a version that is there stays.
 
-    A module that differs from all versions of its name becomes the next one.
+    A module that differs from the latest of its name becomes the next version.
+    From its making to the end of its `with` block it is the only writer.
 
     Args:
-        output: folder of the collection.
+        output: folder of the collection; made if it is not there.
         publication: Publication.
+
+    Raises:
+        BlockingIOError: if the collection has another writer.
+        ValueError: if `collection.json` is not one of ours.
     """
 
     def __init__(self, output: Path, publication: Publication):
         self._output = output
         self._publication = publication
-        known = output / handles.COLLECTION_FILE
-        rows = files.read_json(known)["modules"] if known.exists() else []
+        output.mkdir(parents=True, exist_ok=True)
+        self._lock = _lock(output)
+        try:
+            known = (output / handles.COLLECTION_FILE).exists()
+            rows = handles.read_rows(output) if known else []
+        except Exception:
+            self._lock.close()
+            raise
         self._rows = {row["handle"]: row for row in rows}
+
+    def __enter__(self) -> "CollectionWriter":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._lock.close()
 
     def add_network(
         self, name: str, network: BitResNet, row: dict, source: Path
@@ -86,9 +101,14 @@ class CollectionWriter:
             network: `BitResNet`.
             row: dict. What is published of its training.
             source: folder that may hold samples of its images.
+
+        Raises:
+            ValueError: if the name is no part of a handle, or `row` lacks
+                something.
         """
         samples = source / run_folder.SAMPLES_FILE
         published = self._publication.samples and samples.exists()
+        extras = [samples] if published else []
         model = heads.image_features(network)
         metadata = {
             **row,
@@ -99,9 +119,10 @@ class CollectionWriter:
             "weights": fingerprint(network),
             "fine_tunable": True,
         }
+        if published:
+            metadata["samples_sha256"] = files.checksum(samples)
 
         def write(folder: Path, metadata: dict) -> None:
-            extras = [samples] if published else []
             write_keras_module(folder, model, "features", metadata, extras)
 
         self._add(metadata, write)
@@ -122,6 +143,9 @@ class CollectionWriter:
             row: dict. What is published of its baseline's training.
             experts: of each expert, in the bank's order, what is published.
             storage: str. As in `write_bank`.
+
+        Raises:
+            ValueError: if an expert or its name is none that can be published.
         """
         metadata = {
             **row,
@@ -148,7 +172,8 @@ class CollectionWriter:
         of = self._publication
         rows = list(self._rows.values())
         docs = self._output / cards.DOCS_FOLDER / of.publisher
-        own = [r for r in rows if r["handle"].startswith(_prefix(of))]
+        collection = (of.publisher, of.name)
+        own = [r for r in rows if _collection_of(r["handle"]) == collection]
         files.write_text(
             docs / "collections" / of.name / "1.md",
             cards.collection_page(of.publisher, of.name, own, of.base_url),
@@ -162,56 +187,99 @@ class CollectionWriter:
         return rows
 
     def _add(self, metadata: dict, write: Callable[[Path, dict], None]) -> str:
-        of = self._publication
-        parts = f"{_prefix(of)}{metadata['name']}"
-        version = self._version(parts, metadata)
+        of, name = self._publication, metadata["name"]
+        handles.check_name("name", name, handles.PART_PATTERN)
+        handles.check_module(metadata, name)
+        digest = _digest(metadata)
+        parts = f"{of.publisher}/{of.name}/{name}"
+        version = self._version(parts, digest)
         handle = f"{parts}/{version}"
         metadata = {**metadata, "handle": handle}
         folder = self._output / handle
         if not handles.is_saved_model(folder):
             write(folder, metadata)
-        archive = f"{handle}.tar.gz"
-        row = self._rows.get(handle, {})
-        if "sha256" not in row or not (self._output / archive).exists():
-            archives.pack(folder, self._output / archive)
-            published = {
-                key: value
-                for key, value in metadata.items()
-                if key not in ("backbone", "weights")
-            }
-            row = {
-                "experts": [],
-                **published,
-                "depth": metadata["backbone"]["depth"],
-                "path": handle,
-                "archive": archive,
-                "num_bytes": (self._output / archive).stat().st_size,
-                "sha256": files.checksum(self._output / archive),
-            }
+        row = self._rows.get(handle)
+        if row is None or not (self._output / row["archive"]).exists():
+            row = self._pack(metadata, digest)
         row["publication"] = dataclasses.asdict(of)
-        path = cards.card_path(of.publisher, parts.partition("/")[2], version)
+        path = cards.card_path(of.publisher, f"{of.name}/{name}", version)
         text = cards.card(row, of.license, of.base_url)
         files.write_text(self._output / path, text)
         self._rows[handle] = row
         return handle
 
-    def _version(self, parts: str, metadata: dict) -> int:
-        """Gives the version that is this module, or the next one."""
-        found = {
-            int(folder.name): handles.read_metadata(str(folder))
-            for folder in (self._output / parts).glob("*")
-            if folder.name.isdigit() and handles.is_saved_model(folder)
+    def _pack(self, metadata: dict, digest: str) -> dict:
+        """Packs a module and gives its row."""
+        handle = metadata["handle"]
+        archive = self._output / f"{handle}.tar.gz"
+        archives.pack(self._output / handle, archive)
+        published = {
+            key: value
+            for key, value in metadata.items()
+            if key not in ("backbone", "weights")
         }
-        # As it comes back from a file: tuples are lists there.
-        metadata = json.loads(json.dumps(metadata))
-        for version, theirs in found.items():
-            if {**theirs, "handle": None} == {**metadata, "handle": None}:
-                return version
-        return max(found, default=0) + 1
+        return {
+            "experts": [],
+            **published,
+            "depth": metadata["backbone"]["depth"],
+            "path": handle,
+            "archive": f"{handle}.tar.gz",
+            "num_bytes": archive.stat().st_size,
+            "sha256": files.checksum(archive),
+            "digest": digest,
+        }
+
+    def _version(self, parts: str, digest: str) -> int:
+        """Gives the latest version if it is this module, or the next one.
+
+        A version that was deleted counts as long as its row or its archive
+        does not go with it.
+        """
+        taken = [
+            handles.split_handle(handle)[2]
+            for handle in self._rows
+            if handle.rpartition("/")[0] == parts
+        ]
+        for path in (self._output / parts).glob("*"):
+            match = VERSION_PATTERN.fullmatch(path.name)
+            if match is not None:
+                taken.append(int(match[1]))
+        latest = max(taken, default=0)
+        is_latest = self._digest_of(f"{parts}/{latest}") == digest
+        return latest if is_latest else latest + 1
+
+    def _digest_of(self, handle: str) -> str | None:
+        """Tells a version from others; None where nothing is known of it."""
+        folder = self._output / handle
+        if handles.is_saved_model(folder):
+            return _digest(handles.read_metadata(str(folder)))
+        return self._rows.get(handle, {}).get("digest")
 
 
-def _prefix(publication: Publication) -> str:
-    return f"{publication.publisher}/{publication.name}/"
+def _lock(folder: Path) -> TextIO:
+    """Locks a collection until the file is closed or the process ends."""
+    file = open(folder / LOCK_FILE, "a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise BlockingIOError(
+            "A collection must have one writer at a time. "
+            f"Received: {folder}, which has another."
+        ) from error
+    return file
+
+
+def _digest(metadata: dict) -> str:
+    """Gives the SHA-256 of what tells a module from others of its name."""
+    content = {key: metadata[key] for key in metadata if key != "handle"}
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _collection_of(handle: str) -> tuple[str, str]:
+    publisher, name, _ = handles.split_handle(handle)
+    return publisher, name.rpartition("/")[0]
 
 
 def _write_bank(

@@ -68,17 +68,16 @@ class Host:
         self._files = {
             handles.COLLECTION_FILE: folder / handles.COLLECTION_FILE
         }
-        self._entries: dict[str, site.Entry] = {}
-        latest: dict[str, int] = {}
+        self._entries = {entry.row["handle"]: entry for entry in entries}
+        for row in handles.latest_rows(entry.row for entry in entries):
+            handle = row["handle"]
+            name = handle.rpartition("/")[0]
+            # Without a version, the latest.
+            self._entries.setdefault(name, self._entries[handle])
         for entry in entries:
-            handle = entry.row["handle"]
-            self._entries[handle] = entry
-            name, _, version = handle.rpartition("/")
-            if int(version) >= latest.get(name, 0):
-                latest[name] = int(version)
-                self._entries[name] = entry  # without a version, the latest
             if entry.samples is not None:
-                self._files[site.samples_path(handle)] = entry.samples
+                path = site.samples_path(entry.row["handle"])
+                self._files[path] = entry.samples
 
     async def answer(self, request: Request) -> Response:
         """Answers one request."""

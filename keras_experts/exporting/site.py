@@ -4,9 +4,13 @@ The same pages are served and written as files: their links are relative, so
 that they work below any address.
 """
 
+import base64
 import dataclasses
+import hashlib
+import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -18,6 +22,8 @@ from keras_experts.saved_models import handles
 
 INDEX = "index.html"
 COMMENT = re.compile(r"^<!--.*-->$", re.MULTILINE)
+# Lists a site's files: only a folder of these is replaced.
+SITE_FILE = ".keras_experts_site"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,24 +51,18 @@ def read_collection(folder: str | Path) -> list[Entry]:
 
     Raises:
         FileNotFoundError: if it is none, or an archive is missing.
-        ValueError: if collection.json leads out of the folder.
+        ValueError: if collection.json is not one of ours, or a file of the
+            collection is a link out of the folder.
     """
-    folder = Path(folder).resolve()
-    listed = folder / handles.COLLECTION_FILE
-    if not listed.exists():
-        raise FileNotFoundError(
-            f"A collection must have a {handles.COLLECTION_FILE}. "
-            f"Received: {folder}, which has none."
-        )
-    return [_entry(folder, row) for row in files.read_json(listed)["modules"]]
+    rows = handles.read_rows(folder)
+    return [_entry(Path(folder).resolve(), row) for row in rows]
 
 
 def _entry(folder: Path, row: dict) -> Entry:
-    publisher, _, rest = row["handle"].partition("/")
-    name, _, version = rest.rpartition("/")
+    where = cards.card_path(*handles.split_handle(row["handle"]))
     archive = _inside(folder, row["archive"])
-    card = _inside(folder, str(cards.card_path(publisher, name, int(version))))
-    samples = _inside(folder, str(Path(row["path"]) / handles.SAMPLES_FILE))
+    card = _inside(folder, where)
+    samples = _inside(folder, Path(row["path"]) / handles.SAMPLES_FILE)
     for path in (archive, card):
         if not path.is_file():
             raise FileNotFoundError(
@@ -77,12 +77,12 @@ def _entry(folder: Path, row: dict) -> Entry:
     )
 
 
-def _inside(folder: Path, path: str) -> Path:
+def _inside(folder: Path, path: str | Path) -> Path:
     whole = (folder / path).resolve()
     if not whole.is_relative_to(folder):
         raise ValueError(
             "A collection's files must lie in its folder. "
-            f"Received: {path!r} in {folder}."
+            f"Received: {path} in {folder}."
         )
     return whole
 
@@ -92,13 +92,18 @@ def pages(entries: list[Entry]) -> dict[str, str]:
     rows = [_shown(entry) for entry in entries]
     made = {
         INDEX: templates.render(
-            "site_index.html.j2", root="", rows=rows, tree=_tree(rows)
+            "site_index.html.j2",
+            digest=_digest,
+            root="",
+            rows=rows,
+            tree=_tree(rows),
         )
     }
     for entry, row in zip(entries, rows, strict=True):
         path = page_path(entry.row["handle"])
         made[path] = templates.render(
             "site_module.html.j2",
+            digest=_digest,
             root="../" * path.count("/"),
             row=row,
             card=_html(entry.card),
@@ -124,27 +129,81 @@ def write_site(collection: str | Path, output: str | Path) -> int:
 
     Args:
         collection: folder that `export` wrote.
-        output: folder to make; must be new or empty.
+        output: folder to make, or one that this made before, which is then
+            replaced, whole or not at all.
 
     Returns:
         int. Number of modules.
+
+    Raises:
+        FileExistsError: if the folder holds anything else.
+        FileNotFoundError: if there is no whole collection.
+        ValueError: if the collection is not one of ours.
     """
     entries = read_collection(collection)
-    with files.whole_folder(output) as folder:
-        for path, text in pages(entries).items():
-            files.write_text(folder / path, text)
-        for entry in entries:
-            handle = entry.row["handle"]
-            shutil.copyfile(entry.archive, folder / handle)
-            if entry.samples is not None:
-                target = folder / samples_path(handle)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(entry.samples, target)
-        shutil.copyfile(
-            Path(collection) / handles.COLLECTION_FILE,
-            folder / handles.COLLECTION_FILE,
-        )
+    output = Path(output).resolve()
+    check_output(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=output.parent) as made:
+        new, old = Path(made, "new"), Path(made, "old")
+        _fill(new, entries, Path(collection))
+        try:
+            if output.exists():
+                output.rename(old)
+            new.rename(output)
+        finally:
+            if old.exists() and not output.exists():
+                old.rename(output)
     return len(entries)
+
+
+def check_output(output: str | Path) -> None:
+    """Raises unless a site can be written to a folder.
+
+    Raises:
+        FileExistsError: if it holds what `write_site` did not write.
+    """
+    output = Path(output)
+    listed = output / SITE_FILE
+    ours = listed.read_text().splitlines() if listed.is_file() else []
+    strange = set(_files_in(output)) - {*ours, SITE_FILE}
+    if output.is_file() or strange:
+        what = f"which holds {min(strange)}" if strange else "which is a file"
+        raise FileExistsError(
+            "The folder of a site must be new, empty or an older site. "
+            f"Received: {output}, {what}."
+        )
+
+
+def _files_in(folder: Path) -> list[str]:
+    return [
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    ]
+
+
+def _fill(folder: Path, entries: list[Entry], collection: Path) -> None:
+    for path, text in pages(entries).items():
+        files.write_text(folder / path, text)
+    for entry in entries:
+        target = folder / entry.row["handle"]
+        shutil.copyfile(entry.archive, target)
+        _link(target, folder / entry.row["archive"])
+        if entry.samples is not None:
+            target = folder / samples_path(entry.row["handle"])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(entry.samples, target)
+    listed = collection / handles.COLLECTION_FILE
+    shutil.copyfile(listed, folder / handles.COLLECTION_FILE)
+    files.write_text(folder / SITE_FILE, "\n".join(_files_in(folder)))
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a disk without links
+        shutil.copyfile(source, target)
 
 
 def _shown(entry: Entry) -> dict:
@@ -184,3 +243,9 @@ def _html(card: str) -> str:
     text = COMMENT.sub("", card.partition("\n")[2])
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     return markdown.render(text)
+
+
+def _digest(script: str) -> str:
+    """Gives that by which a page's policy knows its own script."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"

@@ -4,153 +4,132 @@ Cache, lock and request are tensorflow_hub's: what it has downloaded is found
 here, and the other way round.
 """
 
-import hashlib
-import tarfile
+import contextlib
+import functools
 import urllib.request
 import warnings
-import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from pathlib import PurePosixPath
 
-from keras_experts.console import Bar
 from keras_experts.console import progress
+from keras_experts.saved_models.handles import is_saved_model
+from keras_experts.saved_models.unpacking import Counted
+from keras_experts.saved_models.unpacking import unpack
 
-MAX_FILES = 10_000
-MAX_BYTES = 16 * 2**30
-# Weights hardly compress, those of a new layer (zeros) do. What unpacks to so
-# many times its size, beyond the first bytes, is no module.
-MAX_RATIO = 200
-FREE_BYTES = 64 * 2**20
-CHUNK_BYTES = 2**20
 DIGEST_HEADER = "X-Content-SHA256"
-
-
-class Counted:
-    """A file to read once, that counts and digests what is read.
-
-    Args:
-        file: file object.
-        bar: progress bar that counts bytes, or None.
-    """
-
-    def __init__(self, file, bar: Bar | None = None):
-        self._file = file
-        self._bar = bar
-        self._digest = hashlib.sha256()
-        self.num_bytes = 0
-
-    def read(self, size: int = -1) -> bytes:
-        content = self._file.read(size)
-        self._digest.update(content)
-        self.num_bytes += len(content)
-        if self._bar is not None:
-            self._bar.advance(len(content))
-        return content
-
-    def hexdigest(self) -> str:
-        return self._digest.hexdigest()
+# A host that sends nothing for so long is left; the lock would stay for ever.
+TIMEOUT_SECONDS = 60
 
 
 def fetch(handle: str) -> Path:
     """Downloads a module into tensorflow_hub's cache, if it is not there.
 
     Args:
-        handle: str. URL of a module.
+        handle: str. URL of a module, an archive in Google's storage
+            (gs://...tar.gz), or what else tensorflow_hub finds on this machine.
 
     Raises:
         OSError: if it cannot be downloaded.
         ValueError: if it is no archive of regular files below its own root,
-            of at most 16 GiB, or not the one that the host announced.
+            of at most 16 GiB, that is a SavedModel and what the host
+            announced, or if the cache is no folder of this machine.
     """
     with warnings.catch_warnings():
         # tensorflow_hub 0.16.1 imports the deprecated pkg_resources.
         warnings.simplefilter("ignore")
         import tensorflow_hub as hub
-        from tensorflow_hub import compressed_module_resolver
+        from tensorflow_hub import compressed_module_resolver as compressed
         from tensorflow_hub import resolver
 
-    class CheckedResolver(
-        compressed_module_resolver.HttpCompressedFileResolver
-    ):
-        def __call__(self, handle):
-            def download(handle, folder):
-                request = urllib.request.Request(
-                    self._append_compressed_format_query(handle)
-                )
-                with self._call_urlopen(request) as response:
-                    length = int(response.headers.get("Content-Length", 0))
-                    with progress(f"downloading {handle}", length) as bar:
-                        content = Counted(response, bar)
-                        unpack(content, Path(folder), handle)
-                    _check_digest(content, response.headers, handle)
-
-            return resolver.atomic_download(
-                handle,
-                download,
-                compressed_module_resolver._module_dir(handle),
-                self._lock_file_timeout_sec(),
-            )
-
-    checked = CheckedResolver()
-    if checked.is_supported(handle):
-        return Path(checked(handle))
-    return Path(hub.resolve(handle))
-
-
-def unpack(content: Counted, folder: Path, name: str) -> None:
-    """Unpacks an archive of regular files below its own root.
-
-    Args:
-        content: Counted. The archive, compressed or not.
-        folder: where to; must exist.
-        name: str. What errors call the archive.
-
-    Raises:
-        ValueError: if it is no such archive, or too large.
-    """
-    total = 0
-    number = 0
-    try:
-        with tarfile.open(fileobj=content, mode="r|*") as archive:
-            for member in archive:
-                number += 1
-                total += member.size
-                limit = FREE_BYTES + MAX_RATIO * content.num_bytes
-                if number > MAX_FILES or total > min(MAX_BYTES, limit):
-                    raise ValueError(
-                        f"An archive must unpack to at most {MAX_FILES:,} "
-                        f"files, {MAX_BYTES:,} bytes and {MAX_RATIO} times "
-                        f"its size. Received: {name}, with more."
-                    )
-                _check_member(member, name)
-                archive.extract(member, folder, filter="data")
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # of the disk or the network
-        raise ValueError(
-            "A module must be a whole archive (.tar.gz). "
-            f"Received: {name} ({type(error).__name__}: {error})."
-        ) from error
-    # What stands after the archive's end belongs to its digest.
-    while content.read(CHUNK_BYTES):
-        pass
-
-
-def _check_member(member: tarfile.TarInfo, name: str) -> None:
-    path = PurePosixPath(member.name)
-    inside = not path.is_absolute() and ".." not in path.parts
-    if not inside or not (member.isfile() or member.isdir()):
-        raise ValueError(
-            "An archive must hold files and folders below its own root and "
-            f"no links. Received: {name} with {member.name!r}."
+    http = compressed.HttpCompressedFileResolver()
+    if http.is_supported(handle):
+        opened = functools.partial(_open_url, http)
+    elif compressed.GcsCompressedFileResolver().is_supported(handle):
+        opened = _open_in_bucket
+    else:
+        return _check_folder(hub.resolve(handle), handle)
+    _check_cache(resolver.tfhub_cache_dir(use_temp=True))
+    return Path(
+        resolver.atomic_download(
+            handle,
+            functools.partial(_download, opened),
+            compressed._module_dir(handle),
+            compressed.LOCK_FILE_TIMEOUT_SEC,
         )
+    )
 
 
-def _check_digest(content: Counted, headers, handle: str) -> None:
-    announced = headers.get(DIGEST_HEADER)
-    if announced is not None and announced != content.hexdigest():
+def _download(opened, handle: str, folder: str) -> None:
+    """Unpacks a module into a folder, which is kept if nothing is raised."""
+    with _told_when_stalled(handle), opened(handle) as (file, size, digest):
+        with progress(f"downloading {handle}", size) as bar:
+            content = Counted(file, bar)
+            # As tensorflow_hub has it, and only in Google's storage.
+            plain = handle.startswith("gs://") and handle.endswith(".tar")
+            unpack(content, Path(folder), handle, compressed=not plain)
+    if digest is not None and digest != content.hexdigest():
         raise ValueError(
             "A download must have the checksum that its host announces. "
             f"Received: {handle}, {content.hexdigest()[:12]} and not "
-            f"{announced[:12]}."
+            f"{digest[:12]}."
         )
+    if not is_saved_model(folder):
+        raise ValueError(
+            "An archive must hold a module, with saved_model.pb at its root. "
+            f"Received: {handle}, without one."
+        )
+
+
+@contextlib.contextmanager
+def _open_url(http, handle: str) -> Iterator[tuple]:
+    """Opens a URL: file, bytes (0: not told) and SHA-256 or None."""
+    request = urllib.request.Request(
+        http._append_compressed_format_query(handle)
+    )
+    with urllib.request.urlopen(
+        request, timeout=TIMEOUT_SECONDS, context=http._context
+    ) as response:
+        yield (
+            response,
+            response.length or 0,
+            response.headers.get(DIGEST_HEADER),
+        )
+
+
+@contextlib.contextmanager
+def _open_in_bucket(handle: str) -> Iterator[tuple]:
+    """Opens an archive in Google's storage, as `_open_url` does."""
+    import tensorflow as tf
+
+    with tf.io.gfile.GFile(handle, "rb") as file:
+        yield file, file.size(), None
+
+
+@contextlib.contextmanager
+def _told_when_stalled(handle: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(getattr(error, "reason", error), TimeoutError):
+            raise
+        raise TimeoutError(
+            f"A host must send something within {TIMEOUT_SECONDS} seconds. "
+            f"Received: nothing more of {handle}."
+        ) from error
+
+
+def _check_cache(folder: str) -> None:
+    if "://" in folder:
+        raise ValueError(
+            "The cache (TFHUB_CACHE_DIR) must be a folder of this machine. "
+            f"Received: {folder}."
+        )
+
+
+def _check_folder(folder: str, handle: str) -> Path:
+    if "://" in folder:
+        raise ValueError(
+            "A module must be an archive (.tar.gz) or a folder of this "
+            f"machine. Received: {handle}, which leads to {folder}."
+        )
+    return Path(folder)

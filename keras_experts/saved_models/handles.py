@@ -1,5 +1,11 @@
-"""From what a user names to the folder of a SavedModel and its metadata."""
+"""From what a user names to the folder of a SavedModel and its metadata.
 
+Modules and collections come from anybody: what they tell of themselves is
+checked here, once, before anything relies on it.
+"""
+
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from keras_experts import files
@@ -11,7 +17,55 @@ SAMPLES_FILE = METADATA_FILE.with_name("samples.jpg")
 COLLECTION_FILE = "collection.json"
 BASELINE = "baseline"  # kind and name of a collection's baseline
 BANK = "bank"  # kind and name of a module of many experts
+ADAPTER, FULL = "adapter", "full"  # kinds of experts
 DEFAULT_IMAGE_SIZE = 224
+
+# Of tfhub.dev (tools/validator.py of tensorflow/tfhub.dev), in ASCII.
+PUBLISHER_PATTERN = re.compile(r"[a-z\d-]+", re.ASCII)
+NAME_PATTERN = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
+PART_PATTERN = re.compile(r"[\w.-]+", re.ASCII)
+HANDLE_PATTERN = re.compile(
+    rf"({PUBLISHER_PATTERN.pattern})/({NAME_PATTERN.pattern})/(\d+)", re.ASCII
+)
+# Training's names of experts stand in code that people copy.
+EXPERT_PATTERN = re.compile(r"[\w'-][\w'. -]*")
+DIGEST_PATTERN = re.compile(r"[\da-f]{64}")
+
+SHARE = float | int | None
+EXPERT_FIELDS = {
+    "name": str,
+    "num_images": int,
+    "top1": SHARE,
+    "top1_baseline": SHARE,
+}
+MODULE_FIELDS = {
+    **EXPERT_FIELDS,
+    "kind": str,
+    "domain": str | None,
+    "synset": str | None,
+    "parents": list,
+    "dataset": str,
+    "num_classes": int,
+    "num_steps": int,
+    "batch_size": int,
+    "image_size": int,
+    "num_features": int,
+    "parameters": int,
+    "fine_tunable": bool,
+}
+# What a row of collection.json has besides.
+ROW_FIELDS = {
+    "handle": str,
+    "path": str,
+    "archive": str,
+    "depth": int,
+    "num_bytes": int,
+    "sha256": str,
+    "experts": list,
+    "publication": dict,
+}
+# Not all modules tell these, but all code that asks expects the types.
+METADATA_FIELDS = {**MODULE_FIELDS, "experts": list, "backbone": dict}
 
 
 def split(handle: str) -> tuple[str, str | None]:
@@ -60,11 +114,160 @@ def resolve(handle: str) -> Path:
 
 
 def read_metadata(handle: str) -> dict:
-    """Reads what the exporter wrote about a module; {} for anybody's."""
+    """Reads what the exporter wrote about a module; {} for anybody's.
+
+    Raises:
+        FileNotFoundError: if there is no such module.
+        ValueError: if what it tells of itself has another format.
+    """
     path = resolve(handle) / METADATA_FILE
-    return files.read_json(path) if path.exists() else {}
+    if not path.exists():
+        return {}
+    content = files.read_json(path)
+    what = "A module's metadata"
+    _check_fields(content, {}, what, path)
+    told = {k: kind for k, kind in METADATA_FIELDS.items() if k in content}
+    if "backbone" in content:
+        told["kind"] = str
+    if content.get("kind") == BANK:
+        told["experts"] = list
+    _check_fields(content, told, what, path)
+    for expert in content.get("experts", ()):
+        _check_fields(expert, {"name": str}, "An expert of a bank", path)
+    return content
 
 
 def image_size(handle: str) -> int:
     """Gives the side of a module's images, pixels; 224 for anybody's."""
     return read_metadata(handle).get("image_size", DEFAULT_IMAGE_SIZE)
+
+
+def read_rows(collection: str | Path) -> list[dict]:
+    """Reads the rows of a collection's `collection.json`.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if it has another format, or leads out of the collection.
+    """
+    path = Path(collection) / COLLECTION_FILE
+    if not path.exists():
+        raise FileNotFoundError(
+            f"A collection must have a {COLLECTION_FILE}. "
+            f"Received: {collection}, which has none."
+        )
+    content = files.read_json(path)
+    _check_fields(content, {"modules": list}, "A collection", path)
+    for row in content["modules"]:
+        what = "A row of a collection"
+        _check_fields(row, ROW_FIELDS, what, path)
+        check_module(row, path)
+        handle = row["handle"]
+        parts = split_handle(handle)
+        for key, is_valid in (
+            ("name", parts[1].rpartition("/")[2] == row["name"]),
+            ("path", row["path"] == handle),
+            ("archive", row["archive"] == f"{handle}.tar.gz"),
+            ("sha256", DIGEST_PATTERN.fullmatch(row["sha256"])),
+        ):
+            _check_field(is_valid, row, key, what, path)
+    return content["modules"]
+
+
+def latest_rows(rows: Iterable[dict]) -> list[dict]:
+    """Keeps of each name the row of its highest version, in their order."""
+    latest: dict[tuple[str, str], dict] = {}
+    for row in rows:
+        *name, version = split_handle(row["handle"])
+        known = latest.setdefault(tuple(name), row)
+        if version > split_handle(known["handle"])[2]:
+            latest[tuple(name)] = row
+    return list(latest.values())
+
+
+def split_handle(handle: str) -> tuple[str, str, int]:
+    """Splits a handle into publisher, name and version.
+
+    Raises:
+        ValueError: if it is none that tfhub.dev would take.
+    """
+    match = HANDLE_PATTERN.fullmatch(handle)
+    if match is None or _leads_up(handle):
+        raise ValueError(
+            "A module's handle must be PUBLISHER/NAME/VERSION, of letters, "
+            f"digits, '_', '-' and '.'. Received: {handle!r}."
+        )
+    return match[1], match[2], int(match[4])
+
+
+def check_name(argument: str, name: str, pattern: re.Pattern) -> None:
+    """Raises unless a name can be a part of a handle, or an expert's.
+
+    Args:
+        argument: str. What errors call the name.
+        name: str.
+        pattern: of the whole name, one of the above.
+
+    Raises:
+        ValueError: if it does not match, or has a part "." or "..".
+    """
+    if not pattern.fullmatch(name) or _leads_up(name):
+        raise ValueError(
+            f"`{argument}` must match {pattern.pattern} and have no part '.' "
+            f"or '..'. Received: {name!r}."
+        )
+
+
+def clean_name(name: str) -> str:
+    """Gives a name with "_" for all that the last part of a handle may not."""
+    return re.sub(r"[^\w.-]", "_", name, flags=re.ASCII)
+
+
+def check_module(content: dict, source: str | Path) -> None:
+    """Raises unless a module tells of itself what its card and page show.
+
+    Args:
+        content: dict. Its metadata, or its row of `collection.json`.
+        source: what errors call where that is from.
+
+    Raises:
+        ValueError: if a field is missing, or has another type.
+    """
+    what = "A module of a collection"
+    _check_fields(content, MODULE_FIELDS, what, source)
+    kind, domain = content["kind"], content["domain"]
+    are_names = all(isinstance(name, str) for name in content["parents"])
+    is_expert = kind in (ADAPTER, FULL)
+    is_kind = is_expert or kind in (BASELINE, BANK)
+    _check_field(is_kind, content, "kind", what, source)
+    _check_field(are_names, content, "parents", what, source)
+    _check_field(not is_expert or domain, content, "domain", what, source)
+    for expert in content.get("experts", ()):
+        _check_fields(expert, EXPERT_FIELDS, "An expert of a bank", source)
+        check_name("name", expert["name"], EXPERT_PATTERN)
+
+
+def _check_fields(
+    content: object, fields: dict, what: str, source: str | Path
+) -> None:
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{what} must be a JSON object. "
+            f"Received: {type(content).__name__} in {source}."
+        )
+    for key, kind in fields.items():
+        is_valid = key in content and isinstance(content[key], kind)
+        _check_field(is_valid, content, key, what, source)
+
+
+def _check_field(
+    is_valid: object, content: dict, key: str, what: str, source: str | Path
+) -> None:
+    if not is_valid:
+        raise ValueError(
+            f"{what} must have a valid `{key}`. "
+            f"Received: {content.get(key)!r} in {source}."
+        )
+
+
+def _leads_up(name: str) -> bool:
+    return bool({".", ".."} & set(name.split("/")))

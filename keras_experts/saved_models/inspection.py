@@ -1,39 +1,11 @@
 """What a SavedModel is, read from its file; nothing of it is run."""
 
 import dataclasses
-import re
-from collections.abc import Iterable
 from pathlib import Path
 
-from tensorflow.core.framework.types_pb2 import DT_STRING
 from tensorflow.core.protobuf import saved_model_pb2
 
-# What a module of weights has no need of, by what it can do. TensorFlow loads
-# no Python with a SavedModel, but its graph may do these.
-SUSPICIOUS = {
-    "reads files": re.compile(
-        r"(Immutable)?ReadFile|\w*MatchingFiles\w*|\w*Reader(V\d)?|"
-        r"\w*(TextLine|TFRecord|FixedLength|CSV|Sql|LMDB|Snapshot)\w*"
-        r"Dataset\w*|Load(Dataset|Checkpoint)\w*|Restore\w*|ImmutableConst|"
-        r"InitializeTableFromTextFile\w*"
-    ),
-    "writes files": re.compile(
-        r"WriteFile|Save\w*|MergeV2Checkpoints|\w*CacheDataset\w*|"
-        r"\w*SummaryFileWriter|CreateSummaryDbWriter"
-    ),
-    "runs Python": re.compile(r"(Eager)?PyFunc(Stateless)?"),
-    "talks to the network": re.compile(
-        r"Debug(Identity|NanCount|NumericSummary)\w*|RemoteCall|\w*Rpc\w*|"
-        r"\w*DataService\w*|FileSystemSetConfiguration"
-    ),
-    "ends the process": re.compile(r"Abort"),
-}
-PRINTS_TO_FILE = "prints to a file"
-# What a checkpoint is written and read with.
-SAVER = re.compile(r"SaveV2|RestoreV2|MergeV2Checkpoints")
-# What a vocabulary among the module's own assets is read with.
-TABLE = re.compile(r"InitializeTableFromTextFile\w*")
-PLAIN = re.compile(rf"{TABLE.pattern}|Const|Identity|NoOp")
+from keras_experts.saved_models.operations import suspicious_operations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +13,18 @@ class Inspection:
     """What a SavedModel's file says.
 
     Attributes:
+        call: dict of str to list of str. The distinct `inputs`, names of
+            further `arguments` and `outputs` of what the root object is as a
+            function; empty where it is none.
         signatures: dict of str to dict. Of each signature its `inputs` and
             `outputs`, by name as "float32 (?, 2048)".
         variables: list of (name, dtype, shape).
-        operations: dict of str to str. Suspicious ones, and what they can do.
+        operations: dict of str to str. Suspicious ones, and what they can do;
+            files too, where loading them does more than that.
         num_bytes: int. Of all files.
     """
 
+    call: dict[str, list[str]]
     signatures: dict[str, dict[str, dict[str, str]]]
     variables: list[tuple[str, str, tuple[int, ...]]]
     operations: dict[str, str]
@@ -63,8 +40,14 @@ def inspect(path: Path) -> Inspection:
     Raises:
         ValueError: if saved_model.pb is none.
     """
-    graph = read_graph(path)
+    saved_model = read_saved_model(path)
+    graph = saved_model.meta_graphs[0]
+    try:
+        call = _describe_call(graph.object_graph_def)
+    except Exception:
+        call = {}  # written by another TensorFlow, or by no TensorFlow
     return Inspection(
+        call,
         {
             name: {
                 "inputs": _describe(signature.inputs),
@@ -83,7 +66,7 @@ def inspect(path: Path) -> Inspection:
             if node.HasField("variable")
             and node.variable.name != "save_counter"  # of the saver
         ),
-        suspicious_operations(graph),
+        suspicious_operations(saved_model, path),
         sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
     )
 
@@ -95,7 +78,7 @@ def check_operations(path: Path, handle: str) -> None:
         PermissionError: if it holds a suspicious operation.
         ValueError: if saved_model.pb is none.
     """
-    found = suspicious_operations(read_graph(path))
+    found = suspicious_operations(read_saved_model(path), path)
     if found:
         what = ", ".join(f"{name} ({why})" for name, why in found.items())
         raise PermissionError(
@@ -104,8 +87,8 @@ def check_operations(path: Path, handle: str) -> None:
         )
 
 
-def read_graph(path: Path):
-    """Reads the `MetaGraphDef` of a SavedModel.
+def read_saved_model(path: Path):
+    """Reads the `SavedModel` protocol buffer of one, with a graph or more.
 
     Raises:
         ValueError: if saved_model.pb is none.
@@ -114,7 +97,8 @@ def read_graph(path: Path):
         saved_model = saved_model_pb2.SavedModel.FromString(
             (path / "saved_model.pb").read_bytes()
         )
-        return saved_model.meta_graphs[0]
+        saved_model.meta_graphs[0]  # without one it is none
+        return saved_model
     except Exception as error:
         raise ValueError(
             "A module must have a saved_model.pb that can be read. "
@@ -122,119 +106,46 @@ def read_graph(path: Path):
         ) from error
 
 
-def suspicious_operations(graph) -> dict[str, str]:
-    """Lists the operations of a graph that do more than compute.
-
-    Args:
-        graph: `MetaGraphDef`.
-
-    Returns:
-        dict of str to str. What each can do, by its name.
-    """
-    functions = {
-        function.signature.name: function
-        for function in graph.graph_def.library.function
+def _describe_call(objects) -> dict[str, list[str]]:
+    """Tells what the root object takes and gives when it is called."""
+    children = objects.nodes[0].children if objects.nodes else ()
+    places = [c.node_id for c in children if c.local_name == "__call__"]
+    if not places:
+        return {}
+    function = objects.nodes[places[0]].function
+    traces = [
+        objects.concrete_functions[n] for n in function.concrete_functions
+    ]
+    inputs, outputs = [], []
+    for trace in traces:
+        (positional, _) = _decode(trace.canonicalized_input_signature)
+        inputs += [_structure(value) for value in positional[:1]]
+        outputs.append(_structure(_decode(trace.output_signature)))
+    names = _decode(function.function_spec.fullargspec).args
+    return {
+        "inputs": list(dict.fromkeys(inputs)),
+        "arguments": [name for name in names if name != "self"][1:],
+        "outputs": list(dict.fromkeys(outputs)),
     }
-    saver = _reachable(functions, _saver_calls(graph))
-    called = _reachable(functions, _other_calls(graph))
-    found = {}
-    for name, function in functions.items():
-        excused = [SAVER] if name in saver and name not in called else []
-        if _takes_assets_alone(graph, function):
-            excused.append(TABLE)
-        found.update(_suspicious(function.node_def, excused))
-    found.update(_suspicious(graph.graph_def.node, [SAVER]))
-    return dict(sorted(found.items()))
 
 
-def _suspicious(nodes: Iterable, excused: Iterable[re.Pattern]) -> dict:
-    found = {}
-    for node in nodes:
-        if any(pattern.fullmatch(node.op) for pattern in excused):
-            continue
-        for what, pattern in SUSPICIOUS.items():
-            if pattern.fullmatch(node.op):
-                found[node.op] = what
-        if node.op == "PrintV2":
-            stream = node.attr["output_stream"].s
-            if stream not in (b"stdout", b"stderr"):
-                found[node.op] = PRINTS_TO_FILE
-    return found
+def _decode(value):
+    # TensorFlow's own reader of what it writes; it makes specs, runs nothing.
+    from tensorflow.python.saved_model import nested_structure_coder
+
+    return nested_structure_coder.decode_proto(value)
 
 
-def _takes_assets_alone(graph, function) -> bool:
-    """Tells whether no file name but an asset's can reach a function."""
-    objects = graph.object_graph_def
-    name = function.signature.name
-    if name not in objects.concrete_functions:
-        return False
-    bound = [
-        objects.nodes[place]
-        for place in objects.concrete_functions[name].bound_inputs
-    ]
-    # A file's name is no argument, no constant, and made of nothing.
-    arguments = len(function.signature.input_arg) - len(bound)
-    made = any(
-        not PLAIN.fullmatch(node.op) or node.attr["dtype"].type == DT_STRING
-        for node in function.node_def
-    )
-    constant = any(node.HasField("constant") for node in bound)
-    return not (arguments or made or constant)
-
-
-def _saver_calls(graph) -> list[str]:
-    """Lists the functions that the graph's own saver calls."""
-    saver = graph.saver_def
-    names = {
-        name.partition(":")[0]
-        for name in (
-            saver.save_tensor_name,
-            saver.restore_op_name,
-            saver.filename_tensor_name,
-        )
-    }
-    return [
-        function
-        for node in graph.graph_def.node
-        if node.name in names
-        for function in _called_by(node)
-    ]
-
-
-def _other_calls(graph) -> list[str]:
-    """Lists the functions that users call, and those of other nodes."""
-    saver = set(_saver_calls(graph))
-    return [
-        *graph.object_graph_def.concrete_functions,
-        *(
-            function
-            for node in graph.graph_def.node
-            for function in _called_by(node)
-            if function not in saver
-        ),
-    ]
-
-
-def _called_by(node) -> list[str]:
-    names = []
-    for value in node.attr.values():
-        if value.HasField("func"):
-            names.append(value.func.name)
-        names += [function.name for function in value.list.func]
-    return names
-
-
-def _reachable(functions: dict, names: Iterable[str]) -> set[str]:
-    found: set[str] = set()
-    left = list(names)
-    while left:
-        name = left.pop()
-        if name in found or name not in functions:
-            continue
-        found.add(name)
-        for node in functions[name].node_def:
-            left += _called_by(node)
-    return found
+def _structure(value) -> str:
+    """Writes a structure of specs as `_describe` writes tensors."""
+    if isinstance(value, dict):
+        parts = [f"{key}: {_structure(value[key])}" for key in sorted(value)]
+        return "{" + ", ".join(parts) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_structure, value)) + "]"
+    if not (hasattr(value, "shape") and hasattr(value, "dtype")):
+        return str(value)
+    return f"{value.dtype.name} {_shape(value.shape.as_proto())}"
 
 
 def _describe(tensors) -> dict[str, str]:

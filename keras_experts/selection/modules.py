@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_experts import files
 from keras_experts.config import find_shared
 from keras_experts.saved_models import handles
 
 SHIPPED = re.compile(r"\w+")  # the name of a pool of ours
+COMMENT = re.compile(r"(?:^|\s)#")  # another "#" is that of BANK#expert
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +37,8 @@ def expand(modules: Iterable[str | Path]) -> list[Candidate]:
 
     Raises:
         FileNotFoundError: if a path is not there.
-        ValueError: if a folder holds no module, or a pool file leads back to
-            itself.
+        ValueError: if a folder holds no module, a collection.json is not one
+            of ours, or a pool file leads back to itself.
     """
     found: dict[str, Candidate] = {}
     for module in modules:
@@ -97,21 +97,14 @@ def _local(path: Path) -> list[Candidate]:
 
 def _read_collection(path: Path) -> list[Candidate]:
     """Lists a collection's modules; a bank's experts where they are none."""
-    collection = path / handles.COLLECTION_FILE
-    try:
-        rows = files.read_json(collection)["modules"]
-        names = {row["name"] for row in rows}
-        found = []
-        for row in rows:
-            inner = {expert["name"] for expert in row.get("experts", ())}
-            if not (inner and inner <= names):
-                found += _local(path / row["path"])
-        return found
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            "collection.json must have a list `modules` with a `name` and a "
-            f"`path` each. Received: {collection} ({error!r})."
-        ) from error
+    rows = handles.read_rows(path)
+    alone = {row["domain"] for row in rows if row["kind"] == handles.ADAPTER}
+    found = []
+    for row in rows:
+        inner = {expert["name"] for expert in row["experts"]}
+        if not (inner and inner <= alone):
+            found += _local(path / row["path"])
+    return found
 
 
 def _read_pool(path: Path, pools: tuple[Path, ...]) -> list[Candidate]:
@@ -124,7 +117,7 @@ def _read_pool(path: Path, pools: tuple[Path, ...]) -> list[Candidate]:
             f"A pool file must be text, one module a line. Received: {path}."
         ) from error
     for line in lines:
-        entry = line.partition("#")[0].strip()
+        entry = COMMENT.split(line, 1)[0].strip()
         if not entry:
             continue
         if "://" not in entry and not Path(entry).is_absolute():

@@ -9,6 +9,15 @@ import sys
 
 import pytest
 
+LOAD = """
+import sys, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+import tensorflow_hub as hub
+module = hub.load(sys.argv[1])
+print(module(np.zeros((2, 24, 24, 3), np.float32)).shape)
+"""
+
 
 @pytest.fixture(scope="session")
 def published(run_dir, tmp_path_factory):
@@ -57,3 +66,20 @@ def serve():
 def host(published, serve):
     """The address of a host of `published`, ending in "/"."""
     return serve(published)[0]
+
+
+@pytest.fixture
+def hub_load(tmp_path):
+    """Loads a handle in a process with an empty cache; what that prints."""
+
+    def load(handle):
+        result = subprocess.run(
+            [sys.executable, "-c", LOAD, handle],
+            env={**os.environ, "TFHUB_CACHE_DIR": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    return load

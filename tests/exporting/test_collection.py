@@ -2,16 +2,19 @@
 
 import hashlib
 import re
+import shutil
 import tarfile
 
+import numpy as np
 import pytest
 
 from keras_experts import files
-from keras_experts.exporting import editing
+from keras_experts.exporting import cards
+from keras_experts.exporting.collection import export_run
 from keras_experts.exporting.collection_writer import Publication
 from keras_experts.saved_models import handles
 from keras_experts.saved_models.loading import load_module
-from keras_experts.saved_models.loading import read_weights
+from keras_experts.selection.modules import expand
 
 NAMES = ["baseline", "form", "surface", "bank"]
 METADATA_LINE = re.compile(r"^<!--(?P<key>(\w|\s|-)+):(?P<value>.+)-->$")
@@ -126,7 +129,11 @@ def test_samples_are_published_only_where_they_are_asked_for(
     "wrong, message",
     [
         ({"publisher": "Acme Inc"}, "publisher"),
+        ({"publisher": "ä"}, "publisher"),
         ({"publisher": "a", "name": "/x"}, "name"),
+        ({"publisher": "a", "name": "../../escaped"}, "name"),
+        ({"publisher": "a", "name": "x/./y"}, "name"),
+        ({"publisher": "a", "name": "vögel"}, "name"),
         ({"publisher": "a", "license": "mine"}, "apache-2.0.*'mine'"),
     ],
 )
@@ -135,61 +142,92 @@ def test_publication_that_tfhub_dev_would_not_take_is_refused(wrong, message):
         Publication(**wrong)
 
 
-@pytest.fixture
-def editable(collection, tmp_path):
-    import shutil
+@pytest.mark.parametrize("name", ["form", "bank"])
+def test_code_of_a_card_runs(published, monkeypatch, name):
+    monkeypatch.chdir(published)  # handles are paths from here
+    images = np.random.default_rng(0).random((2, 24, 24, 3), np.float32)
+    text = cards.card_path("acme", f"experts/{name}", 1).read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == {"form": 3, "bank": 4}[name]
+    module = load_module(f"acme/experts/{name}/1")
+    expected = module(images, expert=0) if name == "bank" else module(images)
+    found = {"images": images}
+    for block in blocks:
+        exec(block, found)
+        if "layer" in found:
+            features = found.pop("layer")(images)
+            np.testing.assert_allclose(features, expected, atol=1e-5)
+        assert found["features"].shape == (2, 256)
 
-    shutil.copytree(collection, tmp_path / "c")
-    return tmp_path / "c"
+
+def test_collection_page_has_the_latest_of_each_name(rows):
+    form = next(row for row in rows if row["name"] == "form")
+    newer = [
+        {**form, "handle": f"acme/experts/form/{version}", "num_images": number}
+        for version, number in ((10, 77), (9, 66))
+    ]
+    text = cards.collection_page("acme", "experts", [*rows, *newer], "")
+    assert text.count("[form](acme/experts/form)") == 1
+    assert text.count("<!-- (acme/experts/form) -->") == 1
+    assert "| 77 |" in text and "| 66 |" not in text
 
 
-def test_expert_is_removed_and_added_without_the_run(editable):
-    bank = "acme/experts/bank/1"
-    before = (editable / bank / "saved_model.pb").read_bytes()
-    two = editing.remove_expert(editable, bank, "form")
-    assert two == "acme/experts/bank/2"
-    form = str(editable / "acme/experts/form/1")
-    three = editing.add_expert(editable, two, form)
-    four = editing.remove_expert(editable, three, "surface")
-    from_bank = f"{editable / bank}#surface"
-    five = editing.add_expert(editable, four, from_bank)
+def test_collection_page_has_no_module_of_another_collection(
+    published, run_dir, tmp_path
+):
+    shutil.copytree(run_dir, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "experts")
+    for name in ("experts/sub", "experts"):
+        export_run(tmp_path / "run", tmp_path / "c", Publication("acme", name))
+    pages = tmp_path / "c/docs/acme/collections/experts"
+    assert "experts/sub" not in (pages / "1.md").read_text()
+    assert "(acme/experts/sub/baseline)" in (pages / "sub/1.md").read_text()
+
+
+def rename_expert(run, old, new):
+    """Renames an adapter expert of a run, as if training had named it so."""
+    folder = run / "experts" / "adapter"
+    shutil.copytree(folder / old, folder / new)
+    metadata = files.read_json(folder / new / "metadata.json")
+    files.write_json(folder / new / "metadata.json", {**metadata, "name": new})
+
+
+def test_experts_of_any_name_have_handles(run_dir, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run)
+    (run / "experts.json").unlink()
     names = {
-        handle: [
-            row["name"]
-            for row in handles.read_metadata(str(editable / handle))["experts"]
-        ]
-        for handle in (two, three, five)
+        "bank": "bank_2",  # that of all experts is "bank"
+        "bird's_nest": "bird_s_nest",
+        "v_gel": "v_gel",
+        "vögel": "v_gel_2",
     }
-    assert names == {
-        two: ["surface"],
-        three: ["surface", "form"],
-        five: ["form", "surface"],
+    for name in names:
+        rename_expert(run, "form", name)
+    for name in ("form", "surface"):
+        shutil.rmtree(run / "experts" / "adapter" / name)
+    rows = export_run(run, tmp_path / "c", Publication("acme"))
+    found = {row["domain"]: row["handle"] for row in rows if row["domain"]}
+    assert found == {
+        name: f"acme/experts/{part}/1" for name, part in names.items()
     }
-    assert (editable / bank / "saved_model.pb").read_bytes() == before
-    # The last one holds what the first one does.
-    ours, theirs = (
-        read_weights(str(editable / handle)) for handle in (five, bank)
-    )
-    assert set(ours) == set(theirs)
-    for name, value in ours.items():
-        assert (value == theirs[name]).all()
-    rows = files.read_json(editable / "collection.json")["modules"]
-    assert five in [row["handle"] for row in rows]
-    assert load_module(str(editable / five)).experts_form
+    bank = f"{tmp_path}/c/acme/experts/bank/1"
+    assert [row["name"] for row in rows[-1]["experts"]] == list(names)
+    images = np.zeros((1, 24, 24, 3), np.float32)
+    for name, handle in found.items():
+        expected = load_module(str(tmp_path / "c" / handle))(images)
+        features = load_module(f"{bank}#{name}")(images)
+        np.testing.assert_allclose(features, expected, atol=1e-5)
+    # In a pool, the modules of a bank's experts are not ranked twice.
+    handles_of_pool = [c.handle for c in expand([tmp_path / "c"])]
+    assert len(handles_of_pool) == 5
 
 
-def test_what_does_not_belong_into_a_bank_is_refused(editable):
-    bank = "acme/experts/bank/1"
-    form = str(editable / "acme/experts/form/1")
-    baseline = str(editable / "acme/experts/baseline/1")
-    with pytest.raises(ValueError, match="name that the bank has not.*'form'"):
-        editing.add_expert(editable, bank, form)
-    with pytest.raises(ValueError, match="of kind baseline"):
-        editing.add_expert(editable, bank, baseline)
-    with pytest.raises(ValueError, match="with none"):
-        editing.add_expert(editable, bank, f"{editable / bank}#baseline")
-    with pytest.raises(ValueError, match="Received: 'unicorn'"):
-        editing.remove_expert(editable, bank, "unicorn")
-    with pytest.raises(FileNotFoundError, match="bank/1.*Received: 'a/b/1'"):
-        editing.remove_expert(editable, "a/b/1", "form")
-    assert not (editable / "acme/experts/bank/2").exists()
+def test_name_that_no_code_could_hold_is_refused(run_dir, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run)
+    (run / "experts.json").unlink()
+    rename_expert(run, "form", 'x")\nprint("')
+    with pytest.raises(ValueError, match="must match"):
+        export_run(run, tmp_path / "c", Publication("acme"))
+    assert not (tmp_path / "c").exists()

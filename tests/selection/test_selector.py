@@ -160,6 +160,14 @@ def test_pool_file_names_modules(baseline_module, collection, tmp_path):
     assert len(expand([pool, collection])) == 3
 
 
+def test_pool_file_names_experts_of_a_bank(collection, tmp_path):
+    bank = collection / "acme/experts/bank/1"
+    pool = tmp_path / "pool.txt"
+    pool.write_text(f"  # ours\n{bank}#form\n{bank}#surface\t# the other\n")
+    found = [(c.handle, c.name) for c in expand([pool])]
+    assert found == [(f"{bank}#form", "form"), (f"{bank}#surface", "surface")]
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [("nothing", "does not exist"), ("empty", "which is neither")],

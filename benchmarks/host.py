@@ -50,15 +50,15 @@ def write_collection(preset: str, folder: Path) -> dict:
     from keras_experts.exporting.collection_writer import Publication
     from keras_experts.models import bit_resnet
 
-    writer = CollectionWriter(folder, Publication("acme"))
     row = {
         **dict.fromkeys(("domain", "synset", "top1", "top1_baseline")),
         **{"kind": "baseline", "parents": [], "dataset": "none"},
         **{"num_images": 0, "num_classes": 0, "image_size": 224},
         **{"num_steps": 0, "batch_size": 0, "hierarchy": None},
     }
-    writer.add_network("baseline", bit_resnet(preset), row, folder)
-    return writer.finish()[0]
+    with CollectionWriter(folder, Publication("acme")) as writer:
+        writer.add_network("baseline", bit_resnet(preset), row, folder)
+        return writer.finish()[0]
 
 
 def measure(clients: int, address: str, row: dict, server: int) -> None:

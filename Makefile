@@ -39,6 +39,6 @@ bench: install
 	$(BIN)/python benchmarks/training_steps.py --preset r50x1 \
 	  --image_size 224 --batch_size 8 --groups 8 --repeats 4
 	$(BIN)/python benchmarks/bank_memory.py
-	$(BIN)/python benchmarks/bank_module.py
+	$(BIN)/python benchmarks/bank_module.py --compile
 	$(BIN)/python benchmarks/host.py
 	$(BIN)/python benchmarks/module_memory.py

@@ -122,20 +122,11 @@ def measure(options, way: str, folder: str) -> dict:
     loaded = time.perf_counter() - started
     memory = resident() - before
     if way == ONE:
-        # A trace takes any expert, so it is compiled once.
-        forward = tf.function(modules[0], jit_compile=options.compile)
-        calls = [
-            lambda x, index=tf.constant(index): forward(x, expert=index)
-            for index in range(options.num_experts)
-        ]
-        if not options.compile:
-            every = modules[0].signatures["all_experts"]
-            calls = [lambda x: every(inputs=x)["features"]]
+        every = modules[0].signatures["all_experts"]
+        forward = [lambda x: every(inputs=x)["features"]]
     else:
-        calls = [
-            tf.function(module, jit_compile=options.compile)
-            for module in modules
-        ]
+        forward = modules
+    calls = [tf.function(f, jit_compile=options.compile) for f in forward]
     started = time.perf_counter()
     for call in calls:
         call(batches[0]).numpy()

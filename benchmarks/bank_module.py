@@ -22,6 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
+from memory import resident
 
 from keras_experts.exporting.bank_module import write_bank
 from keras_experts.models import bit_resnet
@@ -142,12 +143,6 @@ def measure(options, way: str, folder: str) -> dict:
         "compilation": first - embedding / len(batches),
         "embedding": embedding,
     }
-
-
-def resident() -> int:
-    """Gives the memory of this process, bytes."""
-    pages = Path("/proc/self/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def size(folder: Path) -> int:

@@ -10,11 +10,11 @@ import argparse
 import gc
 import os
 import tempfile
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from memory import resident
 
 from keras_experts.data.labeled_images import from_arrays
 from keras_experts.models import bit_resnet
@@ -50,19 +50,13 @@ def main() -> None:
         for number in range(options.num_modules):
             embed(paths[number % len(paths)], images)
             gc.collect()
-            found.append(resident())
+            found.append(resident() / 2**20)
     first, last = found[options.warm_up - 1], found[-1]
     title = f"module_memory_{options.preset}"
     print(f"{title}_after_{options.warm_up} {first:.0f} MiB")
     print(f"{title}_after_{options.num_modules} {last:.0f} MiB")
     print(f"{title}_most {max(found):.0f} MiB")
     print(f"{title}_last_over_first {last / first:.3f} ratio")
-
-
-def resident() -> float:
-    """Gives the memory of this process, MiB."""
-    pages = Path("/proc/self/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 if __name__ == "__main__":

@@ -6,9 +6,12 @@ Each stage reads what the one before left in files, as the commands do. Networks
 this small keep one core busy, so two are fine-tuned at a time.
 """
 
+import importlib.util
 import multiprocessing
+import os
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import Future
 from concurrent.futures import ProcessPoolExecutor
@@ -39,6 +42,7 @@ NUM_EXPERTS = 3
 MAX_FRACTION = 0.5
 NUM_EXAMPLES = 1000  # training images of each task
 NUM_TEST = 500
+CACHE_VARIABLE = "TFHUB_CACHE_DIR"
 IMAGE_SIZE = 24
 # A miniature of the BiT-HyperRule's 256,000; the rate suits a tiny network.
 NUM_IMAGES = 7680
@@ -77,7 +81,10 @@ def run(workdir: str | Path) -> list[dict]:
     report = workdir / "report.html"
     write_report(report, "keras_experts demo", rows)
     _print(rows, workdir, time.monotonic() - started)
-    say(f"Loaded over HTTP: {_load_from_host(collection, workdir)}")
+    if importlib.util.find_spec("uvicorn"):
+        say(f"Loaded over HTTP: {_load_from_host(collection)}")
+    else:
+        say("Not served: pip install 'keras_experts[serve]' to host it.")
     digits = rows[0]["expert_accuracy"]
     if digits < MIN_DIGITS_ACCURACY:
         raise RuntimeError(
@@ -87,14 +94,19 @@ def run(workdir: str | Path) -> list[dict]:
     return rows
 
 
-def _load_from_host(collection: Path, workdir: Path) -> str:
+def _load_from_host(collection: Path) -> str:
     """Serves the collection, loads its bank by URL, and gives the URL."""
     command = [sys.executable, "-m", "keras_experts.cli", "serve"]
-    with subprocess.Popen(
-        [*command, str(collection), "--port", "0"],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as host:
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        subprocess.Popen(
+            [*command, str(collection), "--port", "0"],
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as host,
+    ):
+        kept = os.environ.get(CACHE_VARIABLE)
+        os.environ[CACHE_VARIABLE] = cache  # a port may have been another's
         try:
             address = host.stdout.readline().strip()
             url = f"{address}demo/experts/bank/1"
@@ -102,6 +114,9 @@ def _load_from_host(collection: Path, workdir: Path) -> str:
             module(np.zeros((1, IMAGE_SIZE, IMAGE_SIZE, 3), np.float32))
         finally:
             host.terminate()
+            del os.environ[CACHE_VARIABLE]
+            if kept is not None:
+                os.environ[CACHE_VARIABLE] = kept
     return url
 
 

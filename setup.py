@@ -15,7 +15,8 @@ SERVE = ["starlette>=0.46", "uvicorn>=0.34"]
 # The newest tensorflow-tpu; tensorflow must be of the same release.
 TPU = ["tensorflow-tpu>=2.20,<2.21", "tensorflow>=2.20,<2.21"]
 TEST = ["build>=1.2", "jax>=0.7", "pytest>=8", "pytest-timeout>=2.3"]
-TEST += ["pytest-xdist>=3.6", "ruff>=0.17,<0.18", "playwright>=1.50", *SERVE]
+TEST += ["pytest-xdist>=3.6", "ruff>=0.17,<0.18", "playwright>=1.50"]
+TEST += [*SERVE, *TEXT, *BEAM]
 BENCH = ["faiss-cpu>=1.10", *PLOT]
 PARITY = ["torch==2.13.0", "transformers>=4.50,<6"]
 
@@ -54,6 +55,7 @@ setup(
         "pillow>=10",
         "rich>=13",
         "scikit-learn>=1.5",
+        "scipy>=1.13",
         # tensorflow-hub 0.16.1 imports pkg_resources, which 82 removed.
         "setuptools<82",
         "tensorflow>=2.20,<2.22",

@@ -15,6 +15,8 @@ from keras_experts.commands import publishing
 from keras_experts.commands import transfer
 from keras_experts.commands import upstream
 from keras_experts.commands.shared import Misuse
+from keras_experts.selection.registry import RACING
+from keras_experts.selection.registry import STRATEGIES
 
 FAILED, MISUSED = 1, 2
 # Errors whose text says all; of others the type is told too.
@@ -124,12 +126,17 @@ def _add_choose_experts(parsers) -> None:
 
 def _add_stage(parsers, name: str, run: Callable, text: str) -> Parser:
     command = _command(parsers, name, run, text)
+    _add_gin(command, required=True)
+    command.add_argument("--workdir", required=True, help="folder of the run")
+    return command
+
+
+def _add_gin(command: Parser, required: bool = False) -> None:
     add = command.add_argument
     several = {"nargs": "+", "action": "extend"}
-    add("--gin_file", **several, required=True, help="own, or of the package")
+    what = "own, or of the package"
+    add("--gin_file", **several, required=required, default=[], help=what)
     add("--gin_param", **several, default=[], help="bindings, a.b=1")
-    add("--workdir", required=True, help="folder of the run")
-    return command
 
 
 def _add_train_baseline(parsers) -> None:
@@ -257,9 +264,10 @@ def _add_inspect(parsers) -> None:
     command.add_argument("--json", help="- for stdout")
 
 
-def _add_task(command: Parser) -> None:
+def _add_task(command: Parser, **several) -> None:
     add = command.add_argument
-    add("--task", required=True, help="TFDS name, image folder or .npz")
+    what = "TFDS name, image folder or .npz"
+    add("--task", required=True, help=what, **several)
     add("--data_dir", help="folder of TFDS data sets")
     add("--num_examples", type=int, default=1000, help="[1000]")
     add(
@@ -283,9 +291,30 @@ def _add_select(parsers) -> None:
         required=True,
         help="collections, module folders, URLs, pool files",
     )
-    _add_task(command)
-    command.add_argument("--strategy", default="knn", choices=("knn",))
-    command.add_argument("--json", help="selection.json, or - for stdout")
+    _add_task(command, nargs="+")
+    add = command.add_argument
+    add("--strategy", default="knn", choices=STRATEGIES, help="[knn]")
+    add("--hierarchy", help="of name_matching: wordnet:DIR, is-a file or CSV")
+    add("--margin", type=float, default=0.0, help="to beat the baseline by [0]")
+    add(
+        "--racing",
+        default="auto",
+        choices=RACING,
+        help="eliminate early: by a test, within a budget of passes, or by "
+        "one for large pools [auto]",
+    )
+    add("--error", type=float, default=0.05, help="of --racing error [0.05]")
+    add("--budget", type=float, default=0.25, help="of all passes [0.25]")
+    add("--combine", action="store_true", help="try several experts together")
+    add("--no_cache", action="store_true", help="keep no features")
+    add("--time_limit", type=float, default=600, help="s a module's batch [600]")
+    add("--processes", type=int, default=1, help="modules at a time [1]")
+    what = "score with Apache Beam; runner options as direct_num_workers=2"
+    add("--beam", nargs="*", metavar="OPTION", help=what)
+    add("--beam_folder", help="that all of Beam's workers see")
+    _add_gin(command)
+    add("--json", help="selection.json, or - for stdout")
+    add("--report", help="a page to look at, F.html")
 
 
 def _add_finetune(parsers) -> None:

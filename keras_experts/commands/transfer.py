@@ -14,39 +14,100 @@ def demo(options) -> None:
 
 
 def select(options) -> None:
-    """Ranks experts for a task."""
+    """Ranks experts for a task, or for several."""
     load_tensorflow()
+    from keras_experts import config
     from keras_experts import files
-    from keras_experts.console import print_table
-    from keras_experts.selection.selector import select
+    from keras_experts.selection import registry
+    from keras_experts.selection.racing import Racing
+    from keras_experts.selection.selector import select_many
 
-    selection = select(
+    registry.import_strategies()
+    config.parse(options.gin_file, _select_bindings(options))
+    racing: object = options.racing
+    if racing in ("error", "budget"):
+        racing = Racing(racing, options.error, options.budget)
+    selections = select_many(
         options.task,
         options.modules,
         options.strategy,
         options.num_examples,
         options.data_dir,
         options.trust,
+        options.margin,
+        racing,
+        not options.no_cache,
+        options.time_limit,
+        options.processes,
+        options.report,
+        options.combine,
+        options.beam,
+        options.beam_folder,
     )
-    content = selection.to_json()
+    contents = [selection.to_json() for selection in selections]
+    content = contents[0] if len(contents) == 1 else contents
     if print_json(options.json, content):
         return
     if options.json:
         files.write_json(options.json, content)
+    for selection in selections:
+        _print_selection(selection)
+
+
+def _select_bindings(options) -> list[str]:
+    if options.hierarchy is None:
+        return options.gin_param
+    binding = f"NameMatching.hierarchy = {options.hierarchy!r}"
+    return [binding, *options.gin_param]
+
+
+def _print_selection(selection) -> None:
+    from keras_experts.console import print_table
+
+    is_share = selection.is_share
+    shown = percent if is_share else "{:.4g}".format
+
+    def change(entry) -> str:
+        if entry.over_baseline is None:
+            return ""
+        sign = "+" if entry.over_baseline > 0 else ""
+        text = sign + shown(entry.over_baseline)
+        if entry.over_baseline_error is not None:
+            text += f" ± {shown(entry.over_baseline_error)}"
+        return text
+
+    def interval(entry) -> str:
+        if entry.interval is None:
+            return ""
+        return " to ".join(map(shown, entry.interval))
+
     print_table(
-        f"{selection.task}: leave-one-out accuracy of the nearest neighbour, "
-        f"{selection.num_examples} images",
-        ("expert", "score", "± error", "seconds"),
+        f"{selection.task}: {selection.title}, "
+        f"{selection.num_examples} examples",
+        ("expert", "score", "95 %", "over baseline", "best?", "seconds"),
         [
             (
                 entry.expert,
-                percent(entry.score),
-                percent(entry.standard_error),
+                shown(entry.score),
+                interval(entry),
+                change(entry),
+                "" if entry.chance is None else f"{entry.chance:.0%}",
                 f"{entry.seconds:.1f}",
             )
             for entry in selection.ranking
         ],
     )
+    print(f"passes {selection.computed} computed {selection.cached} cached")
+    if selection.race is not None:
+        print(f"saved by racing {selection.race.saved:.1%}")
+    if selection.combination is not None:
+        combined = selection.combination
+        names = " + ".join(combined["experts"])
+        print(
+            f"combined {names} {combined['accuracy']:.1%} "
+            f"(cross-fitted {combined['honest_accuracy']:.1%}, of single "
+            f"experts {combined['single_honest_accuracy']:.1%})"
+        )
     print(f"best {selection.best.module}")
 
 

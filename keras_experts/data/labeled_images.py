@@ -1,7 +1,9 @@
 """A set of images with labels, of which any can be read at any time."""
 
 import dataclasses
+import io
 from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -49,6 +51,46 @@ class LabeledImages:
     def take(self, num_examples: int) -> "LabeledImages":
         """Gives the first images."""
         return self.subset(np.arange(min(num_examples, self.num_examples)))
+
+
+def concatenate(parts: Sequence[LabeledImages]) -> LabeledImages:
+    """Puts the images of several sets behind one another, without labels.
+
+    Pixels become PNG files, unless there is one set.
+    """
+    total = sum(part.num_examples for part in parts)
+    labels = np.full(total, -1, np.int64)
+    if len(parts) == 1:
+        return dataclasses.replace(parts[0], labels=labels, nodes=None)
+    ends = np.cumsum([part.num_examples for part in parts])
+
+    def place(index: int) -> tuple[LabeledImages, int]:
+        owner = int(np.searchsorted(ends, index, side="right"))
+        return parts[owner], int(index - ends[owner] + parts[owner].num_examples)
+
+    def read(indices: np.ndarray) -> np.ndarray:
+        images = np.empty(len(indices), object)
+        for row, index in enumerate(indices):
+            part, inner = place(index)
+            (image,) = part.read(np.array([inner]))
+            images[row] = _encoded(image)
+        return images
+
+    def name(index: int) -> str:
+        part, inner = place(index)
+        return part.name(inner)
+
+    return LabeledImages(read, labels, [], name=name)
+
+
+def _encoded(image: bytes | np.ndarray) -> bytes:
+    if isinstance(image, bytes):
+        return image
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def from_arrays(

@@ -1,108 +1,266 @@
-"""A task's images through a module."""
+"""Images through modules."""
 
 import functools
+from collections import OrderedDict
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from keras_experts.checks import first_line
-from keras_experts.console import Bar
-from keras_experts.data.batches import FILLED
 from keras_experts.data.batches import evaluation_batches
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import resize
 from keras_experts.saved_models import handles
 from keras_experts.saved_models.loading import load_module
+from keras_experts.selection.modules import UNIT_RANGE
+from keras_experts.selection.modules import Source
 
-BATCH_SIZE = 100
+BATCH_SIZE = 50
 # Fewer pixels in all are faster without XLA: compiling an R50 takes about as
 # long as it saves on so many (measured on 2 cores).
 COMPILE_PIXELS = 8_000_000
+# Scaled images that are kept for the next module.
+KEPT_IMAGE_BYTES = 2**30
+# Loaded modules that are kept, for when they are asked again.
+KEPT_MODULES, KEPT_MODULE_BYTES = 64, 2**30
+
+# Indices of images `(b,)`, a part, and its features `(b, channels)` or what is
+# wrong with it.
+FeatureBatch = tuple[np.ndarray, str | None, np.ndarray | ValueError]
 
 
-def embed(
-    handle: str,
-    images: LabeledImages,
-    bar: Bar | None = None,
-    trust: bool = False,
-) -> np.ndarray:
-    """Computes the features of all images, in their order.
+class Embedder:
+    """Runs images through modules.
 
     Args:
-        handle: str. Path or URL of a module.
         images: LabeledImages.
-        bar: progress bar that counts images, or None.
         trust: bool. As in `load_module`.
-
-    Returns:
-        Float32 array `(num_examples, channels)`.
-
-    Raises:
-        FileNotFoundError: if there is no such module.
-        PermissionError: if it must be trusted and is not.
-        ValueError: if it does not load, does not take such images, or gives
-            something else than finite features that differ.
     """
-    module = load_module(handle, trust)
-    image_size = handles.image_size(handle)
-    batches = evaluation_batches(
-        images,
-        min(BATCH_SIZE, images.num_examples),
-        functools.partial(resize, image_size=image_size),
-    )
-    pixels = images.num_examples * image_size**2
-    forward = tf.function(module, jit_compile=pixels > COMPILE_PIXELS)
-    features = []
-    for batch in batches:
+
+    def __init__(self, images: LabeledImages, trust: bool = False):
+        self._images = images
+        self._trust = trust
+        self._loaded: OrderedDict[Source, _Forward] = OrderedDict()
+        self._scaled_size = 0
+
+    def features(
+        self,
+        source: Source,
+        parts: Sequence[str | None],
+        indices: np.ndarray,
+    ) -> Iterator[FeatureBatch]:
+        """Computes features of some images through some parts of a source.
+
+        Args:
+            source: Source.
+            parts: of the source; None for the whole.
+            indices: int array `(n,)` of images, each once.
+
+        Yields:
+            Of each batch and part the indices, the part and float32 features
+            `(b, channels)`; or once, in their place, the error of a part.
+
+        Raises:
+            FileNotFoundError: if there is no such module.
+            PermissionError: if it must be trusted and is not.
+            ValueError: if it does not load.
+        """
+        forward = self._load(source)
+        pixels = len(indices) * len(parts) * source.image_size**2
+        forward.compiles = pixels > COMPILE_PIXELS
+        left = list(parts)
+        for chosen, batch in self._batches(source, np.asarray(indices)):
+            for part in list(left):
+                try:
+                    rows = forward(batch, part, len(chosen))
+                except ValueError as error:
+                    left.remove(part)
+                    yield chosen, part, error
+                else:
+                    yield chosen, part, rows
+
+    def _load(self, source: Source) -> "_Forward":
+        if source in self._loaded:
+            self._loaded.move_to_end(source)
+            return self._loaded[source]
+        size = _num_bytes(source)
+        while self._loaded and (
+            len(self._loaded) >= KEPT_MODULES
+            or size + sum(map(_num_bytes, self._loaded)) > KEPT_MODULE_BYTES
+        ):
+            self._loaded.popitem(last=False)
+        self._loaded[source] = _Forward(source, self._trust)
+        return self._loaded[source]
+
+    def _batches(
+        self, source: Source, indices: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Gives indices, and scaled images in the source's range.
+
+        Compiled code sees one shape: the last batch is filled with zeros.
+        """
+        batch_size = min(BATCH_SIZE, len(indices))
+        low, high = source.input_range
+        scaled = self._scaled_batches(source.image_size, indices, batch_size)
+        for place, batch in enumerate(scaled):
+            if source.input_range != UNIT_RANGE:
+                batch = batch * np.float32(high - low) + np.float32(low)
+            start = place * batch_size
+            yield indices[start : start + batch_size], batch
+
+    def _scaled_batches(self, size: int, indices: np.ndarray, batch_size: int):
+        number = self._images.num_examples
+        if number * size**2 * 12 > KEPT_IMAGE_BYTES:
+            yield from _scale(self._images.subset(indices), size, batch_size)
+            return
+        if size != self._scaled_size:
+            # One size at a time: pools rarely mix them.
+            self._scaled = np.empty((number, size, size, 3), np.float32)
+            self._is_scaled = np.zeros(number, bool)
+            self._scaled_size = size
+        new = indices[~self._is_scaled[indices]]
+        if len(new):
+            batches = _scale(self._images.subset(new), size, batch_size)
+            for place, batch in enumerate(batches):
+                rows = new[place * batch_size : (place + 1) * batch_size]
+                self._scaled[rows] = batch[: len(rows)]
+            self._is_scaled[new] = True
+        for start in range(0, len(indices), batch_size):
+            rows = self._scaled[indices[start : start + batch_size]]
+            batch = np.zeros((batch_size, *rows.shape[1:]), np.float32)
+            batch[: len(rows)] = rows
+            yield batch
+
+
+class _Forward:
+    """A loaded source: batches of images and a part to features."""
+
+    def __init__(self, source: Source, trust: bool):
+        self.compiles = False
+        self._source = source
+        self._trust = trust
+        self._calls: dict[str | None, _Call] = {}
+        self._experts: dict[str, int] = {}
+        if source.function is not None:
+            self._root = source.function
+            return
+        metadata = handles.read_metadata(source.module)
+        self._root = load_module(source.module, trust, is_callable=False)
+        if metadata.get("kind") == handles.BANK:
+            names = [row["name"] for row in metadata["experts"]]
+            order = enumerate([handles.BASELINE, *names], start=-1)
+            self._experts = {name: index for index, name in order}
+            # The index is an argument: all experts are compiled once.
+            self._bank = _Call(lambda x, e: self._root(x, expert=e))
+
+    def __call__(
+        self, images: np.ndarray, part: str | None, number: int
+    ) -> np.ndarray:
+        """Gives finite float32 features `(number, channels)` of the first.
+
+        Raises:
+            ValueError: if there is no such part, it does not take such images,
+                or gives something else.
+        """
+        name = self._source.name_of(part)
         try:
-            outputs = forward(batch["image"])
-        except (tf.errors.OpError, TypeError, ValueError) as error:
-            if features:
-                raise
-            # Some modules hold operations that XLA does not compile.
-            forward = module
-            outputs = _try_module(handle, module, batch["image"], error)
-        kept = _check_shape(handle, outputs, batch["image"])
-        kept = kept[batch["label"].numpy() != FILLED]
-        features.append(kept)
-        if bar is not None:
-            bar.advance(len(kept))
-    return _check_values(handle, np.concatenate(features))
+            outputs = self._call(tf.constant(images), part)
+        except _Refused as refused:
+            raise ValueError(
+                "A module must take float images (batch, height, width, 3). "
+                f"Received: {name}, which fails on {images.shape} "
+                f"({first_line(refused.reason)})."
+            ) from refused.reason
+        return _checked(name, outputs, len(images), number)
+
+    def _call(self, images: tf.Tensor, part: str | None):
+        if part in self._experts:
+            index = tf.constant(self._experts[part])
+            return self._bank(self.compiles, images, index)
+        if part not in self._calls:
+            self._calls[part] = _Call(self._part(part))
+        return self._calls[part](self.compiles, images)
+
+    def _part(self, part: str | None) -> Callable:
+        if self._source.function is not None:
+            return self._root
+        if part is None and callable(self._root):
+            return self._root
+        # Says which parts there are, or that the root is not callable.
+        return load_module(self._source.name_of(part), self._trust)
 
 
-def _try_module(handle: str, module, images: tf.Tensor, compiling: Exception):
-    try:
-        return module(images)
-    except Exception as error:
-        raise ValueError(
-            "A module must take float images (batch, height, width, 3). "
-            f"Received: {handle}, which fails on {tuple(images.shape)} "
-            f"({first_line(error)})."
-        ) from compiling
+class _Refused(Exception):
+    """A module failed on a batch."""
+
+    def __init__(self, reason: Exception):
+        super().__init__(str(reason))
+        self.reason = reason
 
 
-def _check_shape(handle: str, outputs: object, images: tf.Tensor):
+class _Call:
+    """A function, compiled with XLA where that pays and it can be."""
+
+    def __init__(self, function: Callable):
+        self._function = function
+        self._compiled = tf.function(function, jit_compile=True)
+        self._traced = tf.function(function)
+        self._broken: set[Callable] = set()
+
+    def __call__(self, compiles: bool, *arguments):
+        # Some modules hold operations that XLA does not compile, and some
+        # functions are not made for tracing.
+        ways = [self._compiled] if compiles else []
+        for way in (*ways, self._traced):
+            if way not in self._broken:
+                try:
+                    return way(*arguments)
+                except Exception:
+                    self._broken.add(way)
+        try:
+            return self._function(*arguments)
+        except Exception as error:
+            raise _Refused(error) from error
+
+
+def _num_bytes(source: Source) -> int:
+    if source.function is not None:
+        return 0  # not ours to free
+    folder = Path(handles.resolve(source.module)) / "variables"
+    return sum(path.stat().st_size for path in folder.glob("*"))
+
+
+def _scale(
+    images: LabeledImages, size: int, batch_size: int
+) -> Iterator[np.ndarray]:
+    """Decodes and scales images: batches of float32 in [0, 1]."""
+    scaled = evaluation_batches(
+        images,
+        min(batch_size, images.num_examples),
+        functools.partial(resize, image_size=size),
+    )
+    return (batch["image"].numpy() for batch in scaled)
+
+
+def _checked(
+    name: str, outputs: object, batch_size: int, number: int
+) -> np.ndarray:
     shape = getattr(outputs, "shape", None)
-    if shape is None or len(shape) != 2 or shape[0] != len(images):
+    if shape is None or len(shape) != 2 or shape[0] != batch_size:
         received = type(outputs).__name__ if shape is None else tuple(shape)
         raise ValueError(
             "A module must give features (batch, channels). "
-            f"Received: {handle}, which gives {received}."
+            f"Received: {name}, which gives {received}."
         )
-    return np.asarray(outputs, np.float32)
-
-
-def _check_values(handle: str, features: np.ndarray) -> np.ndarray:
+    features = np.asarray(outputs, np.float32)[:number]
     bad = np.count_nonzero(~np.isfinite(features).all(axis=1))
     if bad:
         raise ValueError(
             "A module must give finite features. Received: "
-            f"{handle}, with NaN or infinity for {bad} of {len(features)} "
-            "images."
-        )
-    if len(features) > 1 and (features == features[0]).all():
-        raise ValueError(
-            "A module must give features that differ between images. "
-            f"Received: {handle}, the same for all {len(features)}."
+            f"{name}, with NaN or infinity for {bad} of {number} images."
         )
     return features

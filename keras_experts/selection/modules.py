@@ -2,7 +2,9 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_experts.config import find_shared
@@ -10,6 +12,12 @@ from keras_experts.saved_models import handles
 
 SHIPPED = re.compile(r"\w+")  # the name of a pool of ours
 COMMENT = re.compile(r"(?:^|\s)#")  # another "#" is that of BANK#expert
+# What may follow a module in a line of a pool file.
+OPTION = re.compile(
+    r"\s+(baseline|image_size=\d+|input_range=-?[\d.]+,-?[\d.]+)$"
+)
+PREDICTION = "epn"  # kind of an expert prediction network
+UNIT_RANGE = (0.0, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,47 +25,117 @@ class Candidate:
     """One module of a pool.
 
     Attributes:
-        handle: str. Path or URL of a SavedModel.
+        handle: str. Path or URL of a SavedModel, or a part of one; of a
+            function, what reports call it.
         name: str. What reports call it.
-        is_baseline: bool. Whether it is the pool's baseline.
+        kind: str. "baseline", "adapter", "full", "epn", or None where nobody
+            tells.
+        image_size: int. Side of its images, pixels, or None for what the
+            module tells of itself.
+        input_range: two floats. Values of black and white.
+        head: str. Module whose upstream head acts on its features, or None.
+        function: a Keras model, or another function of float images `(batch,
+            height, width, 3)` to features `(batch, channels)`; else None.
     """
 
     handle: str
     name: str
-    is_baseline: bool = False
+    kind: str | None = None
+    image_size: int | None = None
+    input_range: tuple[float, float] = UNIT_RANGE
+    head: str | None = None
+    function: Callable | None = None
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is what experts must beat."""
+        return self.kind == handles.BASELINE
 
 
-def expand(modules: Iterable[str | Path]) -> list[Candidate]:
-    """Lists the modules of collections, module folders, URLs and pool files.
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What is loaded at a time: a SavedModel with all its parts, or a function.
+
+    Attributes:
+        module: str. Path or URL of a SavedModel, without a part.
+        image_size: int. Side of its images, pixels.
+        input_range: two floats. Values of black and white.
+        function: function of images, or None.
+    """
+
+    module: str
+    image_size: int
+    input_range: tuple[float, float] = UNIT_RANGE
+    function: Callable | None = None
+
+    def name_of(self, part: str | None) -> str:
+        """Gives the handle of a part."""
+        return self.module if part is None else f"{self.module}#{part}"
+
+
+Named = str | Path | Candidate | Callable
+
+
+def expand(modules: Iterable[Named]) -> list[Candidate]:
+    """Lists the modules that are meant, each once, with their baseline.
 
     Args:
-        modules: what the user named. A collection is a folder written by
-            `export`; a pool file has one module a line. A pool of ours in
-            `export/pools/` goes by its name.
+        modules: what the user named: collections (folders that `export`
+            wrote), SavedModel folders, `BANK#expert`, URLs, pool files with
+            one of these a line, names of pools of ours in `export/pools/`,
+            Keras models, other functions of images, and Candidates. In a pool
+            file `baseline`, `image_size=299` and `input_range=-1,1` may
+            follow a module.
+
+    Returns:
+        list of Candidate, without expert prediction networks. Where no module
+        is a baseline, that of the first expert which has one is added.
 
     Raises:
         FileNotFoundError: if a path is not there.
         ValueError: if a folder holds no module, a collection.json is not one
             of ours, or a pool file leads back to itself.
     """
-    found: dict[str, Candidate] = {}
-    for module in modules:
-        for candidate in _expand_one(str(module), ()):
-            found.setdefault(candidate.handle, candidate)
+    found = [c for c in _expand_all(modules) if c.kind != PREDICTION]
     if not found:
         raise ValueError(
             "A pool must hold at least one module. Received: none."
         )
+    if not any(candidate.is_baseline for candidate in found):
+        beside = filter(None, map(_baseline_of, found))
+        found += [baseline for baseline in beside][:1]
+    return found
+
+
+def prediction_networks(modules: Iterable[Named]) -> list[Candidate]:
+    """Lists the expert prediction networks among what a user named.
+
+    Args:
+        modules: as in `expand`.
+    """
+    return [c for c in _expand_all(modules) if c.kind == PREDICTION]
+
+
+def _expand_all(modules: Iterable[Named]) -> list[Candidate]:
+    found: dict[str, Candidate] = {}
+    for module in modules:
+        for candidate in _expand_one(module, ()):
+            found.setdefault(candidate.handle, candidate)
     return list(found.values())
 
 
-def _expand_one(module: str, pools: tuple[Path, ...]) -> list[Candidate]:
+def _expand_one(module: Named, pools: tuple[Path, ...]) -> list[Candidate]:
+    if isinstance(module, Candidate):
+        return [module]
+    if callable(module):
+        return [_of_function(module)]
+    module = str(module)
     path = Path(module)
     if "://" in module:
         return [Candidate(module, module)]
     inner, part = handles.split(module)
     if part is not None and Path(inner).exists():
-        return [Candidate(module, part, part == handles.BASELINE)]
+        return _part(Path(inner), part)
     shipped = find_shared("export/pools", "export_pools") / f"{module}.txt"
     if not path.exists() and SHIPPED.fullmatch(module) and shipped.exists():
         return _read_pool(shipped, pools)
@@ -78,7 +156,23 @@ def _expand_one(module: str, pools: tuple[Path, ...]) -> list[Candidate]:
     )
 
 
-def _local(path: Path) -> list[Candidate]:
+def _of_function(function: Callable) -> Candidate:
+    name = getattr(function, "name", None)
+    name = name or getattr(function, "__name__", type(function).__name__)
+    shape = getattr(function, "input_shape", None)
+    is_fixed = isinstance(shape, tuple) and len(shape) == 4 and shape[1]
+    size = shape[1] if is_fixed else None
+    # Two models may have one name.
+    handle = f"{name}@{id(function):x}"
+    return Candidate(handle, name, image_size=size, function=function)
+
+
+def _part(module: Path, part: str) -> list[Candidate]:
+    inner = [c for c in _local(module) if c.handle == f"{module}#{part}"]
+    return inner or [Candidate(f"{module}#{part}", part)]
+
+
+def _local(path: Path, head: str | None = None) -> list[Candidate]:
     """Lists a module, or the baseline and the experts of a bank."""
     try:
         metadata = handles.read_metadata(str(path))
@@ -87,24 +181,54 @@ def _local(path: Path) -> list[Candidate]:
     kind = metadata.get("kind")
     if kind == handles.BANK:
         names = [row["name"] for row in metadata["experts"]]
+        kinds = [handles.BASELINE, *[handles.ADAPTER] * len(names)]
         return [
-            Candidate(f"{path}#{name}", name, name == handles.BASELINE)
-            for name in (handles.BASELINE, *names)
+            Candidate(f"{path}#{name}", name, kind, head=str(path))
+            for name, kind in zip(
+                (handles.BASELINE, *names), kinds, strict=True
+            )
         ]
+    if kind == handles.BASELINE:
+        head = str(path)
     name = metadata.get("name", str(path))
-    return [Candidate(str(path), name, kind == handles.BASELINE)]
+    return [Candidate(str(path), name, kind, head=head)]
 
 
 def _read_collection(path: Path) -> list[Candidate]:
-    """Lists a collection's modules; a bank's experts where they are none."""
-    rows = handles.read_rows(path)
+    """Lists a collection's modules; a bank's experts where they are none.
+
+    Of several versions it is the latest.
+    """
+    rows = handles.latest_rows(handles.read_rows(path))
     alone = {row["domain"] for row in rows if row["kind"] == handles.ADAPTER}
+    baselines = [
+        str(path / row["path"])
+        for row in rows
+        if row["kind"] == handles.BASELINE
+    ]
+    # Adapters were trained with the baseline's head, which stayed as it was.
+    head = baselines[0] if baselines else None
     found = []
     for row in rows:
         inner = {expert["name"] for expert in row["experts"]}
-        if not (inner and inner <= alone):
-            found += _local(path / row["path"])
+        is_adapter = row["kind"] == handles.ADAPTER
+        if row["kind"] != handles.BANK or not inner <= alone:
+            found += _local(path / row["path"], head if is_adapter else None)
     return found
+
+
+def _baseline_of(candidate: Candidate) -> Candidate | None:
+    """Finds the baseline of an expert's bank or collection on this machine."""
+    module, part = handles.split(candidate.handle)
+    if part is not None and candidate.kind == handles.ADAPTER:
+        return _part(Path(module), handles.BASELINE)[0]
+    if candidate.kind not in (handles.ADAPTER, handles.FULL):
+        return None
+    beside = Path(module).parent.parent / handles.BASELINE
+    versions = [p for p in beside.glob("[0-9]*") if handles.is_saved_model(p)]
+    if not versions:
+        return None
+    return _local(max(versions, key=lambda path: int(path.name)))[0]
 
 
 def _read_pool(path: Path, pools: tuple[Path, ...]) -> list[Candidate]:
@@ -117,7 +241,7 @@ def _read_pool(path: Path, pools: tuple[Path, ...]) -> list[Candidate]:
             f"A pool file must be text, one module a line. Received: {path}."
         ) from error
     for line in lines:
-        entry = COMMENT.split(line, 1)[0].strip()
+        entry, options = _split_options(COMMENT.split(line, 1)[0].strip())
         if not entry:
             continue
         if "://" not in entry and not Path(entry).is_absolute():
@@ -126,5 +250,39 @@ def _read_pool(path: Path, pools: tuple[Path, ...]) -> list[Candidate]:
             raise ValueError(
                 f"A pool file must not name itself. Received: {path}."
             )
-        found.extend(_expand_one(entry, pools))
+        for candidate in _expand_one(entry, pools):
+            found.append(dataclasses.replace(candidate, **options))
     return found
+
+
+def _split_options(line: str) -> tuple[str, dict]:
+    """Splits a line of a pool file into the module and what is said of it."""
+    options: dict = {}
+    while match := OPTION.search(line):
+        key, _, value = match[1].partition("=")
+        if key == "baseline":
+            options["kind"] = handles.BASELINE
+        elif key == "image_size":
+            options[key] = int(value)
+        else:
+            low, high = map(float, value.split(","))
+            options[key] = (low, high)
+        line = line[: match.start()]
+    return line, options
+
+
+def by_cost(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Orders modules by what they cost; baselines and the cheap come first.
+
+    The cost of a forward pass is taken to go with the bytes of the weights;
+    what has to be downloaded comes last.
+    """
+    return sorted(candidates, key=lambda c: (not c.is_baseline, _bytes(c)))
+
+
+def _bytes(candidate: Candidate) -> float:
+    module, _ = handles.split(candidate.handle)
+    if "://" in module:
+        return float("inf")
+    folder = Path(module) / "variables"
+    return sum(path.stat().st_size for path in folder.glob("*"))

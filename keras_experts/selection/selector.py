@@ -1,7 +1,6 @@
 """The selection of an expert for a task."""
 
 import dataclasses
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,147 +8,356 @@ import numpy as np
 
 from keras_experts.console import progress
 from keras_experts.console import say
+from keras_experts.data.labeled_images import concatenate
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
-from keras_experts.selection.embeddings import embed
+from keras_experts.selection import ranking
+from keras_experts.selection.features import Features
 from keras_experts.selection.modules import Candidate
+from keras_experts.selection.modules import Named
+from keras_experts.selection.modules import by_cost
 from keras_experts.selection.modules import expand
-from keras_experts.selection.neighbors import leave_one_out_correct
+from keras_experts.selection.modules import prediction_networks
+from keras_experts.selection.racing import Race
+from keras_experts.selection.racing import Racing
+from keras_experts.selection.racing import race
+from keras_experts.selection.ranking import Selection
+from keras_experts.selection.registry import make_strategy
+from keras_experts.selection.statistics import Score
+from keras_experts.selection.strategies import Evidence
+from keras_experts.selection.strategies import FeatureStrategy
 
-STRATEGIES = ("knn",)
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """One module's place in a ranking.
-
-    Attributes:
-        module: str. Path or URL.
-        expert: str. Name.
-        score: float. Leave-one-out accuracy, in [0, 1].
-        standard_error: float. Of the score over examples.
-        seconds: float. For loading and embedding.
-    """
-
-    module: str
-    expert: str
-    score: float
-    standard_error: float
-    seconds: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Selection:
-    """The result of `select`.
-
-    Attributes:
-        task: str.
-        num_examples: int. Examples that were embedded.
-        strategy: str.
-        baseline: str or None. Module of the pool's baseline.
-        ranking: list of Entry, best first.
-        skipped: list of dicts of `module` and `reason`.
-    """
-
-    task: str
-    num_examples: int
-    strategy: str
-    baseline: str | None
-    ranking: list[Entry]
-    skipped: list[dict[str, str]]
-
-    @property
-    def best(self) -> Entry:
-        """The first of the ranking."""
-        return self.ranking[0]
-
-    def to_json(self) -> dict:
-        """Gives the content of `selection.json`."""
-        content = dataclasses.asdict(self)
-        ranking, skipped = content.pop("ranking"), content.pop("skipped")
-        best = self.best.module
-        return {**content, "best": best, "ranking": ranking, "skipped": skipped}
+# Of larger pools most candidates see a part of the task alone.
+EXACT_CANDIDATES = 32
 
 
 def select(
-    task: str | Path | Task,
-    experts: Sequence[str | Path],
-    strategy: str = "knn",
-    num_examples: int = 1000,
-    data_dir: str | None = None,
-    trust: bool = False,
+    task: str | Path | Task, experts: Sequence[Named], *args, **kwargs
 ) -> Selection:
-    """Ranks experts by how well their features fit a task.
+    """Ranks experts by how well they fit a task, and picks one.
 
     Args:
         task: TFDS name, folder of images, path of an .npz, or a Task.
-        experts: collections, module folders, URLs or pool files.
-        strategy: str. "knn": leave-one-out accuracy of the nearest neighbour.
-        num_examples: int. Training examples to embed, at most.
-        data_dir: str. The folder of TFDS data sets, or None.
-        trust: bool. Whether to load modules whose graphs read or write files,
-            or run Python.
+        experts: as in `expand`.
+        *args: as in `select_many`.
+        **kwargs: as in `select_many`.
 
     Returns:
-        Selection. A module that fails is in `skipped`, with its reason.
-
-    Raises:
-        FileNotFoundError: if the task or a module is not there.
-        ValueError: if the task is not fit for the strategy, or every module
-            failed.
+        Selection.
 
     References:
         Section 5 of the paper.
     """
-    if strategy not in STRATEGIES:
+    return select_many([task], experts, *args, **kwargs)[0]
+
+
+def select_many(
+    tasks: Sequence[str | Path | Task],
+    experts: Sequence[Named],
+    strategy="knn",
+    num_examples: int = 1000,
+    data_dir: str | None = None,
+    trust: bool = False,
+    margin: float = 0.0,
+    racing: Racing | str = "auto",
+    cache: bool = True,
+    time_limit: float | None = None,
+    processes: int = 1,
+    report: str | Path | None = None,
+    combining: bool = False,
+    beam: Sequence[str] | None = None,
+    beam_folder: str | None = None,
+) -> list[Selection]:
+    """Ranks experts for several tasks in one pass over the modules.
+
+    Args:
+        tasks: as the task of `select`.
+        experts: as in `expand`.
+        strategy: str, a name of `STRATEGIES`; or an instance of one. "knn":
+            leave-one-out accuracy of the nearest neighbour.
+        num_examples: int. Training examples of a task, at most.
+        data_dir: str. The folder of TFDS data sets, or None.
+        trust: bool. Whether to load modules whose graphs read or write files,
+            or run Python.
+        margin: float. The baseline is kept unless an expert's score is better
+            by more than this; the paper's is 0.
+        racing: Racing, "off", or "auto": one within a budget for pools of
+            more than 32 candidates.
+        cache: bool. Whether to use and keep features of other selections.
+        time_limit: float. Seconds a module may take for a batch, in a process
+            that is killed where it takes longer; None for this process.
+        processes: int. Modules at a time; more than one needs `time_limit`.
+        report: path of a page to write, for one task; or None.
+        combining: bool. Whether to look for several experts whose features
+            together are better than the best one's.
+        beam: options of an Apache Beam runner, such as "runner=DirectRunner",
+            to score with it; or None. It uses no cache and races nothing.
+        beam_folder: str. As the folder of `score_with_beam`.
+
+    Returns:
+        list of Selection. A module that fails is in `skipped`, with its
+        reason.
+
+    Raises:
+        FileNotFoundError: if a task or a module is not there.
+        ValueError: if a task is not fit for the strategy, or every module
+            failed.
+    """
+    if report is not None and len(tasks) != 1:
         raise ValueError(
-            f"`strategy` must be one of {STRATEGIES}. Received: {strategy!r}."
+            f"A report is of one task. Received: {len(tasks)} tasks."
         )
+    scorer = make_strategy(strategy)
+    name = strategy if isinstance(strategy, str) else type(scorer).__name__
     candidates = expand(experts)
+    opened = [_open(task, data_dir, num_examples) for task in tasks]
+    images = concatenate([task.train for task in opened])
+    racing = _racing(racing, scorer, len(candidates))
+    with Features(images, cache, trust, time_limit, processes) as features:
+        contests = _contests(opened, features, candidates, experts)
+        if beam is not None:
+            _score_with_beam(contests, scorer, beam, trust, beam_folder)
+        else:
+            _score_all(contests, scorer, features, by_cost(candidates), racing)
+        selections = [
+            contest.finish(name, scorer, margin, combining)
+            for contest in contests
+        ]
+        if report is not None:
+            contests[0].write_report(report, selections[0])
+    return selections
+
+
+def _open(
+    task: str | Path | Task, data_dir: str | None, num_examples: int
+) -> Task:
     if not isinstance(task, Task):
         task = load_task(task, data_dir, num_examples)
-    images = task.train.take(num_examples)
-    labels = images.labels
-    task.check_classes(labels)
-    ranking, skipped = [], []
-    total = len(candidates) * images.num_examples
-    with progress(f"embedding {task.name}", total) as bar:
-        for candidate in candidates:
-            before = bar.done
-            try:
-                ranking.append(_score(candidate, images, labels, bar, trust))
-            except (OSError, ValueError) as error:
-                reason = str(error)
-                skipped.append({"module": candidate.handle, "reason": reason})
-                say(f"Left out {candidate.name}: {reason}")
-            bar.advance(before + images.num_examples - bar.done)
-    if not ranking:
+    train = task.train.take(num_examples)
+    lonely = task.check_classes(train.labels)
+    if lonely:
+        say(f"{task.name} has classes of one image: {', '.join(lonely)}")
+    return dataclasses.replace(task, train=train)
+
+
+def _racing(racing: Racing | str, scorer, number: int) -> Racing | None:
+    if isinstance(racing, Racing):
+        if not isinstance(scorer, FeatureStrategy):
+            raise ValueError(
+                "A race needs a strategy that scores features. "
+                f"Received: {type(scorer).__name__}."
+            )
+        return racing
+    if racing not in ("auto", "off"):
         raise ValueError(
-            "At least one module must work. Received: "
-            f"{len(skipped)} that failed, the first because: "
-            f"{skipped[0]['reason']}"
+            f'`racing` must be a Racing, "auto" or "off". Received: {racing!r}.'
         )
-    baselines = [c.handle for c in candidates if c.is_baseline]
-    ranking.sort(
-        key=lambda entry: (-entry.score, entry.module not in baselines)
-    )
-    return Selection(
-        task.name,
-        images.num_examples,
-        strategy,
-        baselines[0] if baselines else None,
-        ranking,
-        skipped,
-    )
+    is_large = isinstance(scorer, FeatureStrategy) and number > EXACT_CANDIDATES
+    return Racing() if racing == "auto" and is_large else None
 
 
-def _score(
-    candidate: Candidate, images, labels: np.ndarray, bar, trust: bool
-) -> Entry:
-    started = time.monotonic()
-    features = embed(candidate.handle, images, bar, trust)
-    correct = leave_one_out_correct(features, labels)
-    score = float(correct.mean())
-    error = float(np.sqrt(score * (1 - score) / len(correct)))
-    seconds = round(time.monotonic() - started, 2)
-    return Entry(candidate.handle, candidate.name, score, error, seconds)
+def _contests(
+    tasks: list[Task],
+    features: Features,
+    candidates: list[Candidate],
+    experts: Sequence[Named],
+) -> list["_Contest"]:
+    networks = prediction_networks(experts)
+    contests = []
+    start = 0
+    for task in tasks:
+        indices = np.arange(start, start + task.train.num_examples)
+        contests.append(_Contest(task, indices, features, candidates, networks))
+        start += task.train.num_examples
+    return contests
+
+
+def _score_all(
+    contests: list["_Contest"],
+    scorer,
+    features: Features,
+    candidates: list[Candidate],
+    racing: Racing | None,
+) -> None:
+    if not isinstance(scorer, FeatureStrategy):
+        for contest in contests:
+            contest.scores = scorer.scores(contest.evidence)
+        return
+    if racing is not None:
+        for contest in contests:
+            contest.race(scorer, candidates, racing)
+        return
+    number = features.images.num_examples
+    names = ", ".join(contest.evidence.task.name for contest in contests)
+    with progress(f"embedding {names}", len(candidates) * number) as bar:
+
+        def on_ready(candidate, rows, seconds):
+            for contest in contests:
+                contest.score(scorer, candidate, rows, seconds)
+
+        features.compute(candidates, np.arange(number), on_ready, bar)
+
+
+def _score_with_beam(contests, scorer, options, trust, folder) -> None:
+    try:
+        from keras_experts.selection.beam import score_with_beam
+    except ImportError as error:
+        raise ValueError(
+            "Scoring with Beam needs the extra `beam` "
+            f"(pip install 'keras_experts[beam]'). Received: {error}."
+        ) from error
+    if not isinstance(scorer, FeatureStrategy):
+        raise ValueError(
+            "Beam needs a strategy that scores features. "
+            f"Received: {type(scorer).__name__}."
+        )
+    evidence = contests[0].evidence
+    tasks = [(c.evidence.indices, c.evidence.labels) for c in contests]
+    scores, failed = score_with_beam(
+        scorer,
+        evidence.features.images,
+        tasks,
+        evidence.candidates,
+        options,
+        trust,
+        folder,
+    )
+    evidence.features.failed.update(failed)
+    for contest, found in zip(contests, scores, strict=True):
+        contest.scores = found
+
+
+class _Contest:
+    """The candidates' scores for one task, as they come."""
+
+    def __init__(
+        self,
+        task: Task,
+        indices: np.ndarray,
+        features: Features,
+        candidates: list[Candidate],
+        networks: list[Candidate],
+    ):
+        self.evidence = Evidence(
+            task, indices, features, candidates, networks, self._leave_out
+        )
+        self.scores: dict[str, Score] = {}
+        self._seconds: dict[str, float] = {}
+        self._left_out: dict[str, str] = {}
+        self._race: Race | None = None
+        self._survivors: list[str] | None = None
+
+    def score(
+        self,
+        strategy: FeatureStrategy,
+        candidate: Candidate,
+        rows: np.ndarray,
+        seconds: float,
+    ) -> None:
+        """Scores a candidate by its features of all tasks' images."""
+        known = self.evidence
+        try:
+            score = strategy.score(rows[known.indices], known.labels, candidate)
+        except ValueError as error:
+            self._leave_out(candidate, str(error))
+        else:
+            self.scores[candidate.handle] = score
+            self._seconds[candidate.handle] = seconds
+
+    def race(
+        self,
+        strategy: FeatureStrategy,
+        candidates: list[Candidate],
+        racing: Racing,
+    ) -> None:
+        """Scores candidates on growing parts of the task."""
+        known = self.evidence
+        result = race(
+            strategy,
+            known.features,
+            candidates,
+            known.indices,
+            known.labels,
+            racing,
+            known.task.name,
+        )
+        self._race, self._survivors = result.race, result.survivors
+        self.scores, self._seconds = result.scores, result.seconds
+
+    def _leave_out(self, candidate: Candidate, reason: str) -> None:
+        self._left_out[candidate.handle] = reason
+        say(f"Left out {candidate.name}: {reason}")
+
+    def finish(
+        self, name: str, strategy, margin: float, combining: bool
+    ) -> Selection:
+        """Ranks what was scored, and picks."""
+        known = self.evidence
+        failed = {**known.features.failed, **self._left_out}
+        if not self.scores:
+            reason = next(iter(failed.values()), "")
+            raise ValueError(
+                "At least one module must work. Received: "
+                f"{len(failed)} that failed, the first because: {reason}"
+            )
+        entries = ranking.rank(
+            known.candidates,
+            self.scores,
+            self._seconds,
+            len(known.indices),
+            strategy.is_share,
+            self._survivors,
+        )
+        baselines = [c.handle for c in known.candidates if c.is_baseline]
+        return Selection(
+            known.task.name,
+            len(known.indices),
+            name,
+            baselines[0] if baselines else None,
+            ranking.pick(entries, known.candidates, margin),
+            entries,
+            [{"module": m, "reason": reason} for m, reason in failed.items()],
+            strategy.title,
+            strategy.is_share,
+            margin,
+            known.features.computed,
+            known.features.found,
+            self._race,
+            self._combine(entries) if combining else None,
+        )
+
+    def _combine(self, entries: list[ranking.Entry]) -> dict:
+        """Looks for experts that are better together, among the survivors."""
+        from keras_experts.selection.combining import combine
+
+        known = self.evidence
+        complete = len(known.indices)
+        by_handle = {c.handle: c for c in known.candidates}
+        names = [e.module for e in entries if e.examples == complete]
+        found = combine(
+            lambda name: known.features.get(by_handle[name], known.indices),
+            known.labels,
+            names,
+        )
+        return {
+            "experts": [by_handle[name].name for name in found.names],
+            "modules": list(found.names),
+            "accuracy": found.accuracy,
+            "honest_accuracy": found.honest_accuracy,
+            "single_honest_accuracy": found.single_honest_accuracy,
+        }
+
+    def write_report(self, path: str | Path, selection: Selection) -> None:
+        """Writes a page to look at."""
+        from keras_experts.selection import report
+
+        known = self.evidence
+        report.write_report(
+            path,
+            selection,
+            known.task,
+            known.features,
+            known.indices,
+            known.candidates,
+            self.scores,
+        )

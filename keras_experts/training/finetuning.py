@@ -12,6 +12,7 @@ from keras_experts import config
 from keras_experts import files
 from keras_experts.checks import check_at_least
 from keras_experts.checks import first_line
+from keras_experts.console import say
 from keras_experts.data.label_rows import LabelRows
 from keras_experts.data.label_rows import Targets
 from keras_experts.data.labeled_images import LabeledImages
@@ -108,7 +109,9 @@ def finetune(
         _, part = handles.split(module)
         if not isinstance(task, Task):
             task = load_task(task, data_dir, num_examples)
-        task.check_classes(task.train.labels)
+        lonely = task.check_classes(task.train.labels)
+        if lonely:
+            say(f"{task.name} has classes of one image: {', '.join(lonely)}")
         if image_size is None:
             image_size = handles.image_size(module)
         num_train = task.train.num_examples

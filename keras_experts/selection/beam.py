@@ -1,0 +1,228 @@
+"""The same scores from an Apache Beam pipeline: modules x shards of images.
+
+Workers read the images from a folder that all of them see, load a module once
+in each process, and send features on to where a candidate's shards meet.
+"""
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.io import WriteToText
+from apache_beam.ml.inference.base import ModelHandler
+from apache_beam.ml.inference.base import RunInference
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import SetupOptions
+
+from keras_experts import files
+from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.saved_models import handles
+from keras_experts.selection.features import FAILURES
+from keras_experts.selection.features import check_varied
+from keras_experts.selection.fingerprints import describe
+from keras_experts.selection.modules import Candidate
+from keras_experts.selection.statistics import Score
+from keras_experts.selection.strategies import FeatureStrategy
+from keras_experts.selection.worker import read_images
+from keras_experts.selection.worker import write_images
+
+SHARD_IMAGES = 250
+# Of one module in one process: more would not pass between processes.
+PARTS_AT_ONCE = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """Some images through some parts of one module.
+
+    Attributes:
+        candidates: of one SavedModel.
+        start: int. The first image.
+        stop: int. The one after the last.
+    """
+
+    candidates: tuple[Candidate, ...]
+    start: int
+    stop: int
+
+
+class ModulesHandler(ModelHandler):
+    """Loads whatever modules a worker is given, and runs images through.
+
+    Beam's own handlers are of one model each, and load SavedModels with
+    `tf.keras.models.load_model`, which Keras 3 does not.
+
+    Args:
+        folder: where `write_images` put the images.
+        trust: bool. As in `load_module`.
+    """
+
+    def __init__(self, folder: str, trust: bool):
+        super().__init__()
+        self._folder = folder
+        self._trust = trust
+
+    def load_model(self):
+        from keras_experts.selection.embeddings import Embedder
+
+        return Embedder(read_images(Path(self._folder)), self._trust)
+
+    def batch_elements_kwargs(self) -> dict[str, int]:
+        return {"min_batch_size": 1, "max_batch_size": 1}
+
+    def run_inference(
+        self, batch: Sequence[Work], model, inference_args=None
+    ) -> Iterator[list]:
+        for work in batch:
+            yield list(_run(work, model))
+
+
+def _run(work: Work, embedder) -> Iterator[tuple[str, tuple]]:
+    """Gives of each candidate places of images and rows, or a reason."""
+    memo = files.cache_folder() / "fingerprints"
+    try:
+        described = [describe(c, memo) for c in work.candidates]
+        names = {
+            d.part: c.handle
+            for d, c in zip(described, work.candidates, strict=True)
+        }
+        images = np.arange(work.start, work.stop)
+        batches = embedder.features(described[0].source, list(names), images)
+        for indices, part, rows in batches:
+            if isinstance(rows, ValueError):
+                yield names[part], (str(rows), None)
+            else:
+                yield names[part], (indices, rows)
+    except FAILURES as error:
+        for candidate in work.candidates:
+            yield candidate.handle, (str(error), None)
+
+
+def score_with_beam(
+    strategy: FeatureStrategy,
+    images: LabeledImages,
+    tasks: Sequence[tuple[np.ndarray, np.ndarray]],
+    candidates: Sequence[Candidate],
+    options: Iterable[str],
+    trust: bool = False,
+    folder: str | None = None,
+) -> tuple[list[dict[str, Score]], dict[str, str]]:
+    """Scores candidates on several tasks.
+
+    Args:
+        strategy: FeatureStrategy.
+        images: LabeledImages of all tasks.
+        tasks: of each the int arrays `(n,)` of its images and their labels.
+        candidates: Candidate; no functions, which other machines have not.
+        options: of the runner, as "direct_num_workers=2".
+        trust: bool. As in `load_module`.
+        folder: where images and scores pass through, which all workers see by
+            this path; or None for a temporary one of this machine.
+
+    Returns:
+        Of each task the scores by handle, and why others failed.
+
+    Raises:
+        ValueError: if a candidate is a function.
+    """
+    for candidate in candidates:
+        if candidate.function is not None:
+            raise ValueError(
+                "Beam's workers need modules they can load. "
+                f"Received: the function {candidate.name}."
+            )
+    pipeline_options = PipelineOptions([f"--{option}" for option in options])
+    pipeline_options.view_as(SetupOptions).save_main_session = False
+    by_handle = {candidate.handle: candidate for candidate in candidates}
+    with tempfile.TemporaryDirectory(dir=folder) as passing:
+        write_images(images, Path(passing))
+        handler = ModulesHandler(passing, trust)
+        scoring = _Scoring(strategy, tasks, by_handle)
+        with beam.Pipeline(options=pipeline_options) as pipeline:
+            _ = (
+                pipeline
+                | beam.Create(_work(candidates, images.num_examples))
+                | beam.Reshuffle()
+                | RunInference(handler)
+                | beam.FlatMap(list)
+                | beam.GroupByKey()
+                | beam.MapTuple(scoring)
+                | WriteToText(str(Path(passing) / "scores"))
+            )
+        return _read(Path(passing), len(tasks))
+
+
+def _work(candidates: Sequence[Candidate], num_images: int) -> list[Work]:
+    groups: dict[tuple, list[Candidate]] = {}
+    for c in candidates:
+        key = (handles.split(c.handle)[0], c.image_size, c.input_range)
+        groups.setdefault(key, []).append(c)
+    return [
+        Work(
+            tuple(group[first : first + PARTS_AT_ONCE]),
+            start,
+            min(start + SHARD_IMAGES, num_images),
+        )
+        for group in groups.values()
+        for first in range(0, len(group), PARTS_AT_ONCE)
+        for start in range(0, num_images, SHARD_IMAGES)
+    ]
+
+
+class _Scoring:
+    """Scores a candidate whose shards have met; gives a line of JSON."""
+
+    def __init__(self, strategy, tasks, candidates: dict[str, Candidate]):
+        self._strategy = strategy
+        self._tasks = tasks
+        self._candidates = candidates
+
+    def __call__(self, handle: str, parts: Iterable[tuple]) -> str:
+        parts = list(parts)
+        reasons = [reason for reason, rows in parts if rows is None]
+        if reasons:
+            return json.dumps({"module": handle, "reason": reasons[0]})
+        places = np.concatenate([indices for indices, _ in parts])
+        features = np.concatenate([rows for _, rows in parts])
+        features = features[np.argsort(places)]
+        candidate = self._candidates[handle]
+        try:
+            check_varied(candidate, features)
+            scores = [
+                self._strategy.score(features[indices], labels, candidate)
+                for indices, labels in self._tasks
+            ]
+        except ValueError as error:
+            return json.dumps({"module": handle, "reason": str(error)})
+        return json.dumps(
+            {
+                "module": handle,
+                "values": [score.value for score in scores],
+                "per_example": [
+                    None if s.per_example is None else s.per_example.tolist()
+                    for s in scores
+                ],
+            }
+        )
+
+
+def _read(folder: Path, num_tasks: int):
+    scores: list[dict[str, Score]] = [{} for _ in range(num_tasks)]
+    failed: dict[str, str] = {}
+    for path in sorted(folder.glob("scores*")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            if "reason" in row:
+                failed[row["module"]] = row["reason"]
+                continue
+            for place, value in enumerate(row["values"]):
+                rows = row["per_example"][place]
+                rows = None if rows is None else np.array(rows)
+                scores[place][row["module"]] = Score(value, rows)
+    return scores, failed

@@ -1,0 +1,296 @@
+"""The features of a pool on some images: found in the cache, or computed."""
+
+import contextlib
+import hashlib
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from keras_experts import files
+from keras_experts.console import Bar
+from keras_experts.console import say
+from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.selection import fingerprints
+from keras_experts.selection.cache import FeatureCache
+from keras_experts.selection.fingerprints import Described
+from keras_experts.selection.modules import Candidate
+from keras_experts.selection.modules import Source
+from keras_experts.selection.worker import Worker
+
+# What was computed since then is lost where a selection is killed.
+WRITE_SECONDS = 10.0
+# Features in memory at a time, rows of all parts of a source.
+ROWS_AT_ONCE = 2**16
+FAILURES = (OSError, RuntimeError, ValueError)
+
+# Takes a candidate, its features `(n, channels)` and the seconds they took.
+OnReady = Callable[[Candidate, np.ndarray, float], None]
+
+
+class Features:
+    """Features of candidates on a set of images.
+
+    Args:
+        images: LabeledImages.
+        cache: bool. Whether to keep features for other selections.
+        trust: bool. As in `load_module`.
+        time_limit: float. Seconds a module may take for a batch, in a process
+            that is killed where it takes longer; None for this process, which
+            a module can end.
+        processes: int. Modules at a time; more than one needs `time_limit`.
+
+    Attributes:
+        computed: int. Forward passes, one image through one candidate.
+        found: int. Passes that the cache saved.
+        failed: dict of handles to why a candidate is left out.
+    """
+
+    def __init__(
+        self,
+        images: LabeledImages,
+        cache: bool = True,
+        trust: bool = False,
+        time_limit: float | None = None,
+        processes: int = 1,
+    ):
+        self.images = images
+        self.computed = self.found = 0
+        self.failed: dict[str, str] = {}
+        self._digests = fingerprints.digests(images)
+        self._trust = trust
+        self._time_limit = time_limit
+        self._processes = processes if time_limit is not None else 1
+        self._memo = files.cache_folder() / "fingerprints"
+        self._lasting = FeatureCache(files.cache_folder() / "features")
+        self._keeps = cache
+        self._described: dict[Candidate, Described] = {}
+        self._lock = threading.Lock()
+        self._stack = contextlib.ExitStack()
+        self._local = threading.local()
+
+    def __enter__(self) -> "Features":
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory())
+        self._passing = FeatureCache(folder)
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._stack.close()
+        if self._keeps and self.computed:
+            self._lasting.evict()
+
+    def compute(
+        self,
+        candidates: Sequence[Candidate],
+        indices: np.ndarray,
+        on_ready: OnReady | None = None,
+        bar: Bar | None = None,
+    ) -> None:
+        """Makes sure that features are there; what fails is in `failed`.
+
+        Args:
+            candidates: Candidate, in the order to compute them.
+            indices: int array `(n,)` of images, each once.
+            on_ready: called once for each candidate that did not fail.
+            bar: progress bar that counts passes.
+        """
+        groups: dict[Source, list[Candidate]] = {}
+        for candidate in candidates:
+            described = self._describe(candidate)
+            if described is None:
+                if bar is not None:
+                    bar.advance(len(indices))
+                continue
+            groups.setdefault(described.source, []).append(candidate)
+        step = max(1, ROWS_AT_ONCE // len(indices))
+        tasks = [
+            (source, group[start : start + step], indices, on_ready, bar)
+            for source, group in groups.items()
+            for start in range(0, len(group), step)
+        ]
+        if self._processes == 1:
+            for task in tasks:
+                self._compute_group(*task)
+            return
+        with ThreadPoolExecutor(self._processes) as pool:
+            for done in [pool.submit(self._compute_group, *t) for t in tasks]:
+                done.result()
+
+    def get(self, candidate: Candidate, indices: np.ndarray) -> np.ndarray:
+        """Gives features `(n, channels)`, computed where they are missing.
+
+        Raises:
+            ValueError: if the candidate fails.
+        """
+        kept: list[np.ndarray] = []
+        if candidate.handle not in self.failed:
+            self.compute([candidate], indices, lambda _, f, __: kept.append(f))
+        if not kept:
+            raise ValueError(self.failed[candidate.handle])
+        return kept[0]
+
+    def _describe(self, candidate: Candidate) -> Described | None:
+        if candidate not in self._described:
+            try:
+                described = fingerprints.describe(candidate, self._memo)
+            except FAILURES as error:
+                self._fail(candidate, error)
+                return None
+            self._described[candidate] = described
+        return self._described[candidate]
+
+    def _fail(self, candidate: Candidate, error: Exception) -> None:
+        with self._lock:
+            self.failed[candidate.handle] = str(error)
+            say(f"Left out {candidate.name}: {error}")
+
+    def _compute_group(
+        self,
+        source: Source,
+        group: list[Candidate],
+        indices: np.ndarray,
+        on_ready: OnReady | None,
+        bar: Bar | None,
+    ) -> None:
+        """Computes what is missing of the parts of one source."""
+        started = time.monotonic()
+        rows = {c: self._read(c, indices) for c in group}
+        missing = {
+            c: indices[[place not in rows[c] for place in range(len(indices))]]
+            for c in group
+        }
+        self._count(bar, sum(map(len, rows.values())), is_new=False)
+        # Parts that lack the same images go through the source together.
+        together: dict[bytes, list[Candidate]] = {}
+        for candidate, places in missing.items():
+            if len(places):
+                together.setdefault(places.tobytes(), []).append(candidate)
+        for parts in together.values():
+            self._run(source, parts, missing[parts[0]], indices, rows, bar)
+        seconds = (time.monotonic() - started) / len(group)
+        for candidate in group:
+            if candidate.handle in self.failed:
+                continue
+            found = rows.pop(candidate)
+            features = np.stack([found[i] for i in range(len(indices))])
+            try:
+                check_varied(candidate, features)
+                if on_ready is not None:
+                    on_ready(candidate, features, seconds)
+            except ValueError as error:
+                self._fail(candidate, error)
+
+    def _run(
+        self,
+        source: Source,
+        candidates: list[Candidate],
+        missing: np.ndarray,
+        indices: np.ndarray,
+        rows: dict[Candidate, dict[int, np.ndarray]],
+        bar: Bar | None,
+    ) -> None:
+        by_part = {self._described[c].part: c for c in candidates}
+        places = {index: place for place, index in enumerate(indices)}
+        unwritten = _Unwritten(self)
+        done = 0
+        try:
+            batches = self._runner(source).features(
+                source, list(by_part), missing
+            )
+            for chosen, part, features in batches:
+                candidate = by_part[part]
+                if isinstance(features, ValueError):
+                    self._fail(candidate, features)
+                    continue
+                for index, row in zip(chosen, features, strict=True):
+                    rows[candidate][places[index]] = row
+                unwritten.add(candidate, chosen, features)
+                done += len(chosen)
+                self._count(bar, len(chosen), is_new=True)
+        except FAILURES as error:
+            for candidate in candidates:
+                self._fail(candidate, error)
+        finally:
+            unwritten.flush()
+        left = len(candidates) * len(missing) - done
+        if bar is not None and left:
+            bar.advance(left)
+
+    def _runner(self, source: Source):
+        """Gives what computes: this process, or one for this thread."""
+        from keras_experts.selection.embeddings import Embedder
+
+        if self._time_limit is None or source.function is not None:
+            if not hasattr(self, "_embedder"):
+                self._embedder = Embedder(self.images, self._trust)
+            return self._embedder
+        if not hasattr(self._local, "worker"):
+            worker = Worker(self.images, self._trust, self._time_limit)
+            with self._lock:
+                self._local.worker = self._stack.enter_context(worker)
+        return self._local.worker
+
+    def _count(self, bar: Bar | None, number: int, is_new: bool) -> None:
+        with self._lock:
+            if is_new:
+                self.computed += number
+            else:
+                self.found += number
+            if bar is not None and number:
+                bar.advance(number)
+
+    def _read(self, candidate: Candidate, indices: np.ndarray) -> dict:
+        cache, key = self._place(candidate)
+        return cache.read(key, self._digests[indices])
+
+    def write(self, candidate: Candidate, indices: np.ndarray, rows) -> None:
+        """Keeps features `(n, channels)` of some images."""
+        cache, key = self._place(candidate)
+        try:
+            cache.write(key, self._digests[indices], rows)
+        except OSError as error:
+            say(f"Features of {candidate.name} are not kept: {error}")
+
+    def _place(self, candidate: Candidate) -> tuple[FeatureCache, str]:
+        key = self._described[candidate].key
+        if key is None:  # a function that no other selection could know
+            name = candidate.handle.encode()
+            return self._passing, hashlib.sha256(name).hexdigest()
+        return (self._lasting if self._keeps else self._passing), key
+
+
+def check_varied(candidate: Candidate, features: np.ndarray) -> None:
+    """Raises where features `(n, channels)` are the same for all images."""
+    if len(features) > 1 and (features == features[0]).all():
+        raise ValueError(
+            "A module must give features that differ between images. Received: "
+            f"{candidate.handle}, the same for all {len(features)}."
+        )
+
+
+class _Unwritten:
+    """Features that are not in the cache yet."""
+
+    def __init__(self, features: Features):
+        self._features = features
+        self._rows: dict[Candidate, list] = {}
+        self._written = time.monotonic()
+
+    def add(self, candidate: Candidate, indices, rows) -> None:
+        self._rows.setdefault(candidate, []).append((indices, rows))
+        if time.monotonic() - self._written > WRITE_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        for candidate, parts in self._rows.items():
+            indices, rows = zip(*parts, strict=True)
+            self._features.write(
+                candidate, np.concatenate(indices), np.concatenate(rows)
+            )
+        self._rows.clear()
+        self._written = time.monotonic()

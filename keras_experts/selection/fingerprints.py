@@ -1,0 +1,168 @@
+"""What tells modules and images from one another, for the cache."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from keras_experts import files
+from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.saved_models import handles
+from keras_experts.saved_models import inspection
+from keras_experts.selection.modules import Candidate
+from keras_experts.selection.modules import Source
+
+# Changes whenever the same module would give an image other features.
+PREPROCESSING = "bilinear, float32, 1"
+# What a SavedModel computes follows from these; the rest is for people.
+COMPUTING = ("saved_model.pb", "variables", "assets")
+STATIC_IMAGES = re.compile(r"float32 \(\S+, (\d+), (\d+), 3\)")
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """What must be known of a candidate before it is loaded.
+
+    Attributes:
+        source: Source to load.
+        part: str. Its part of the source, or None.
+        key: str. Of its features in the cache, or None for a function that
+            cannot be told from others.
+    """
+
+    source: Source
+    part: str | None
+    key: str | None
+
+
+def describe(candidate: Candidate, memo: Path) -> Described:
+    """Finds out what a candidate is, without loading it.
+
+    Args:
+        candidate: Candidate; downloaded if need be.
+        memo: folder that keeps what reading whole modules gave.
+
+    Raises:
+        FileNotFoundError: if there is no such module.
+        ValueError: if it is no SavedModel.
+    """
+    if candidate.function is not None:
+        size = candidate.image_size or handles.DEFAULT_IMAGE_SIZE
+        source = Source(
+            candidate.handle, size, candidate.input_range, candidate.function
+        )
+        return Described(source, None, _key(_of_model(candidate), source, None))
+    module, part = handles.split(candidate.handle)
+    known = _recall(handles.resolve(module), memo)
+    size = candidate.image_size or known["image_size"]
+    source = Source(module, size, candidate.input_range)
+    return Described(source, part, _key(known["sha256"], source, part))
+
+
+def digests(images: LabeledImages, step: int = 1000) -> np.ndarray:
+    """Gives the SHA-256 of each image as it is stored, uint8 `(n, 32)`."""
+    found = np.empty((images.num_examples, 32), np.uint8)
+    for start in range(0, len(found), step):
+        rows = np.arange(start, min(start + step, len(found)))
+        for row, image in zip(rows, images.read(rows), strict=True):
+            found[row] = np.frombuffer(_of_image(image), np.uint8)
+    return found
+
+
+def _of_image(image: bytes | np.ndarray) -> bytes:
+    if isinstance(image, bytes):
+        return hashlib.sha256(image).digest()
+    # Pixels in another arrangement are another image.
+    shape = str(image.shape).encode()
+    return hashlib.sha256(shape + image.tobytes()).digest()
+
+
+def _key(fingerprint: str | None, source: Source, part: str | None):
+    if fingerprint is None:
+        return None
+    content = (
+        fingerprint,
+        part,
+        source.image_size,
+        *source.input_range,
+        PREPROCESSING,
+    )
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _recall(path: Path, memo: Path) -> dict:
+    """Gives a module's fingerprint and image size; reads it once."""
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
+    place = memo / f"{name}.json"
+    status = [
+        [str(file.relative_to(path)), info.st_size, info.st_mtime_ns]
+        for file in _files(path, (*COMPUTING, "assets.extra"))
+        for info in (file.stat(),)
+    ]
+    try:
+        known = files.read_json(place)
+        if known["status"] == status:
+            return known
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not there, or damaged: made again
+    known = {
+        "status": status,
+        "sha256": _of_files(path),
+        "image_size": _image_size(path),
+    }
+    files.write_json(place, known)
+    return known
+
+
+def _files(path: Path, names: Iterable[str]) -> list[Path]:
+    found: list[Path] = []
+    for name in names:
+        inner = path / name
+        found += [inner] if inner.is_file() else sorted(inner.rglob("*"))
+    return [file for file in found if file.is_file()]
+
+
+def _of_files(path: Path) -> str:
+    content = [
+        [str(file.relative_to(path)), files.checksum(file)]
+        for file in _files(path, COMPUTING)
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _image_size(path: Path) -> int:
+    """Gives the side that a module tells, or that its graph fixes."""
+    metadata = handles.read_metadata(str(path))
+    if "image_size" in metadata:
+        return metadata["image_size"]
+    told = inspection.inspect(path)
+    inputs = list(told.call.get("inputs", ()))
+    for signature in told.signatures.values():
+        inputs += signature["inputs"].values()
+    for described in inputs:
+        match = STATIC_IMAGES.fullmatch(described)
+        if match is not None and match[1] == match[2]:
+            return int(match[1])
+    return handles.DEFAULT_IMAGE_SIZE
+
+
+def _of_model(candidate: Candidate) -> str | None:
+    """Gives the fingerprint of a Keras model; None of other functions."""
+    import keras
+
+    model = candidate.function
+    if not isinstance(model, keras.Model):
+        return None
+    digest = hashlib.sha256()
+    try:
+        digest.update(model.to_json().encode())
+    except Exception:
+        return None  # a model of somebody's own class that tells nothing
+    for value in model.get_weights():
+        digest.update(str((value.shape, value.dtype)).encode())
+        digest.update(np.ascontiguousarray(value))
+    return digest.hexdigest()

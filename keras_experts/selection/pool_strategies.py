@@ -1,0 +1,233 @@
+"""Strategies that look at a pool as a whole, at hardly any forward pass."""
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from keras_experts import config
+from keras_experts.console import say
+from keras_experts.hierarchy import Hierarchy
+from keras_experts.saved_models import handles
+from keras_experts.saved_models.upstream_labels import read_head
+from keras_experts.saved_models.upstream_labels import read_label_prior
+from keras_experts.selection.modules import Candidate
+from keras_experts.selection.name_matching import match_names
+from keras_experts.selection.name_matching import name_score
+from keras_experts.selection.statistics import Score
+from keras_experts.selection.statistics import mean_score
+from keras_experts.selection.strategies import Evidence
+from keras_experts.selection.upstream_strategies import domain_log_probabilities
+from keras_experts.selection.upstream_strategies import label_divergence
+
+
+class PoolStrategy:
+    """Scores the candidates of a pool together.
+
+    Attributes:
+        title: str. What the score is.
+        is_share: bool. Whether it is a share of examples.
+    """
+
+    title: ClassVar[str]
+    is_share: ClassVar[bool] = False
+
+    def scores(self, evidence: Evidence) -> dict[str, Score]:
+        """Scores by handle; what cannot be scored is left out by name.
+
+        Raises:
+            ValueError: if the pool has not what the strategy needs.
+        """
+        raise NotImplementedError
+
+
+@config.register
+@dataclasses.dataclass(frozen=True)
+class Random(PoolStrategy):
+    """Any candidate, each as likely as the others.
+
+    Attributes:
+        seed: int.
+    """
+
+    title = "a random number"
+    seed: int = 0
+
+    def scores(self, evidence):
+        values = np.random.default_rng(self.seed).random(
+            len(evidence.candidates)
+        )
+        return {
+            candidate.handle: Score(float(value))
+            for candidate, value in zip(
+                evidence.candidates, values, strict=True
+            )
+        }
+
+
+@config.register
+@dataclasses.dataclass(frozen=True)
+class Baseline(PoolStrategy):
+    """The baseline, whatever the task."""
+
+    title = "being the baseline"
+
+    def scores(self, evidence):
+        _baseline(evidence)
+        return {
+            candidate.handle: Score(float(candidate.is_baseline))
+            for candidate in evidence.candidates
+        }
+
+
+@config.register
+@dataclasses.dataclass(frozen=True)
+class DomainPrediction(PoolStrategy):
+    """Logarithm of the geometric mean of an expert's predicted probability.
+
+    The expert prediction network is the collection's (section 5 of the
+    paper). It says nothing of the baseline.
+    """
+
+    title = "mean log probability of the prediction network"
+
+    def scores(self, evidence):
+        if not evidence.networks:
+            raise ValueError(
+                "Domain prediction needs a collection with an expert "
+                "prediction network (train_epn before export). "
+                "Received: a pool without one."
+            )
+        found: dict[str, np.ndarray] = {}
+        for network in evidence.networks:
+            rows = handles.read_metadata(network.handle)["experts"]
+            probabilities = evidence.features.get(network, evidence.indices)
+            columns = domain_log_probabilities(probabilities).T
+            for row, column in zip(rows, columns, strict=True):
+                found.setdefault(row["name"], column)
+        scores = {}
+        for candidate in evidence.candidates:
+            name = domain_of(candidate)
+            if name in found:
+                scores[candidate.handle] = mean_score(found[name])
+            elif not candidate.is_baseline:
+                evidence.leave_out(
+                    candidate, "The prediction network does not know it."
+                )
+        return scores
+
+
+@config.register
+@dataclasses.dataclass(frozen=True)
+class LabelMatching(PoolStrategy):
+    """Less the divergence of the task's predicted labels from an expert's.
+
+    The baseline predicts upstream's labels of the task's images; KL(task ||
+    prior) is taken to the label prior of each expert (section 5).
+    """
+
+    title = "-KL of the task's predicted labels to the expert's"
+
+    def scores(self, evidence):
+        baseline = _baseline(evidence)
+        head = None if baseline.head is None else read_head(baseline.head)
+        upstream = read_label_prior(baseline.handle)
+        if head is None or upstream is None:
+            raise ValueError(
+                "Label matching needs a baseline with its upstream head and "
+                f"label prior. Received: {baseline.handle}, without."
+            )
+        features = evidence.features.get(baseline, evidence.indices)
+        predicted = head.probabilities(features)
+        scores = {}
+        for candidate in evidence.candidates:
+            prior = None
+            if candidate.function is None:
+                prior = read_label_prior(candidate.handle)
+            if prior is None or prior.shape != upstream.shape:
+                evidence.leave_out(candidate, "It has no label prior.")
+                continue
+            divergence = label_divergence(predicted, head.loss, prior, upstream)
+            scores[candidate.handle] = Score(-divergence)
+        return scores
+
+
+@config.register
+@dataclasses.dataclass(frozen=True)
+class NameMatching(PoolStrategy):
+    """How well an expert's part of the hierarchy holds the task's classes.
+
+    The names of the classes are looked up in the hierarchy: no image is
+    needed.
+
+    Attributes:
+        hierarchy: str. As `choose_experts` takes it: "wordnet:DIR" or a file.
+    """
+
+    title = "log ratio of the class names' probability to the baseline's"
+    hierarchy: str | None = None
+
+    def scores(self, evidence):
+        if self.hierarchy is None:
+            raise ValueError(
+                "Name matching needs a hierarchy (--hierarchy wordnet:DIR or "
+                "an is-a file). Received: none."
+            )
+        hierarchy = Hierarchy.read(self.hierarchy)
+        nodes = match_names(evidence.class_names, hierarchy)
+        unknown = [name for name, node in nodes.items() if node is None]
+        if unknown:
+            say(f"Not in the hierarchy: {', '.join(unknown)}")
+        if len(unknown) == len(nodes):
+            raise ValueError(
+                "Name matching needs class names that the hierarchy knows. "
+                f"Received: {', '.join(nodes)}."
+            )
+        counts = np.bincount(
+            evidence.labels, minlength=len(evidence.class_names)
+        )
+        places = [nodes[name] for name in evidence.class_names]
+        total = handles.read_metadata(_baseline(evidence).handle)["num_images"]
+        scores = {}
+        for candidate in evidence.candidates:
+            told = told_of(candidate)
+            if candidate.is_baseline:
+                scores[candidate.handle] = Score(0.0)
+            elif told.get("synset") is None:
+                evidence.leave_out(candidate, "It has no node.")
+            else:
+                value = name_score(
+                    places,
+                    counts / counts.sum(),
+                    told["synset"],
+                    told["num_images"] / total,
+                    hierarchy,
+                )
+                scores[candidate.handle] = Score(value)
+        return scores
+
+
+def told_of(candidate: Candidate) -> dict:
+    """Gives what a module tells of its training, of a bank's expert too."""
+    if candidate.function is not None:
+        return {}
+    module, part = handles.split(candidate.handle)
+    metadata = handles.read_metadata(module)
+    rows = {row["name"]: row for row in metadata.get("experts", ())}
+    return metadata if part is None else rows.get(part, {})
+
+
+def domain_of(candidate: Candidate) -> str | None:
+    """Gives the name of an expert's domain, or None."""
+    told = told_of(candidate)
+    return told.get("domain", told.get("name"))
+
+
+def _baseline(evidence: Evidence) -> Candidate:
+    found = [c for c in evidence.candidates if c.is_baseline]
+    if not found:
+        raise ValueError(
+            "The strategy needs a pool with a baseline. "
+            "Received: a pool without one."
+        )
+    return found[0]

@@ -1,0 +1,309 @@
+"""Early elimination: most candidates are seen on a part of the task only.
+
+All candidates begin on the same few images; those that fall behind are left
+where they are, and the others go on to more images, up to all. Images come in
+an order of chance in which each part has the classes' shares.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_experts import config
+from keras_experts.console import Bar
+from keras_experts.console import progress
+from keras_experts.selection.features import Features
+from keras_experts.selection.modules import Candidate
+from keras_experts.selection.statistics import Score
+from keras_experts.selection.strategies import FeatureStrategy
+
+ERROR, BUDGET = "error", "budget"
+MODES = (ERROR, BUDGET)
+# Each round has so many times the images of the one before it.
+GROWTH = 2.0
+FIRST_EXAMPLES = 64  # of mode "error"
+FIRST_SHARE = 0.4  # of the budget
+
+
+@config.register
+@dataclasses.dataclass(frozen=True)
+class Racing:
+    """How a race is run.
+
+    Attributes:
+        mode: str. "error": a candidate goes when a test finds it worse than
+            the leader. "budget": the worst go, so many that the race keeps
+            to its budget.
+        error: float. Of mode "error" the probability, in (0, 1), that the
+            best candidate is eliminated: the level of all tests together.
+        budget: float. Of mode "budget" the share of all forward passes, in
+            (0, 1], that may be spent.
+        seed: int. Of the images' order.
+    """
+
+    mode: str = BUDGET
+    error: float = 0.05
+    budget: float = 0.25
+    seed: int = 0
+
+    def __post_init__(self):
+        if self.mode not in MODES:
+            raise ValueError(
+                f"`mode` must be one of {MODES}. Received: {self.mode!r}."
+            )
+        if not 0 < self.error < 1:
+            raise ValueError(
+                f"`error` must be in (0, 1). Received: {self.error}."
+            )
+        if not 0 < self.budget <= 1:
+            raise ValueError(
+                f"`budget` must be in (0, 1]. Received: {self.budget}."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """One round of a race.
+
+    Attributes:
+        examples: int. Images that its candidates have seen.
+        candidates: int. How many took part.
+        eliminated: list of str. Those that went after it, the best first.
+    """
+
+    examples: int
+    candidates: int
+    eliminated: list[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Race:
+    """What a race did.
+
+    Attributes:
+        mode: str. As in Racing.
+        limit: float. The error or the budget.
+        rounds: list of Round.
+        passes: int. Forward passes of the race, cached ones too.
+        passes_exact: int. What all candidates on all images take.
+    """
+
+    mode: str
+    limit: float
+    rounds: list[Round]
+    passes: int
+    passes_exact: int
+
+    @property
+    def saved(self) -> float:
+        """Share of the forward passes that were not needed."""
+        return 1 - self.passes / self.passes_exact
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A race with its last scores.
+
+    Attributes:
+        race: Race.
+        scores: dict of handles to the Score on what each has seen.
+        seconds: dict of handles to seconds.
+        survivors: list of str. Handles that saw all images.
+    """
+
+    race: Race
+    scores: dict[str, Score]
+    seconds: dict[str, float]
+    survivors: list[str]
+
+
+def race(
+    strategy: FeatureStrategy,
+    features: Features,
+    candidates: Sequence[Candidate],
+    indices: np.ndarray,
+    labels: np.ndarray,
+    racing: Racing,
+    task: str = "the task",
+) -> Result:
+    """Runs a race.
+
+    Args:
+        strategy: FeatureStrategy; in mode "error" one whose scores are means
+            over examples.
+        features: Features.
+        candidates: Candidate, in the order to compute them.
+        indices: int array `(n,)`. The task's images in the features.
+        labels: int array `(n,)`.
+        racing: Racing.
+        task: str. What the progress bar calls it.
+
+    Returns:
+        Result.
+
+    Raises:
+        ValueError: if the strategy has no scores of examples in mode "error".
+    """
+    run = _Run(strategy, features, list(candidates), indices, labels, racing)
+    with progress(f"racing on {task}", run.most_passes) as bar:
+        while run.is_open:
+            run.next_round(bar)
+    return run.result()
+
+
+def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
+    """Orders examples by chance, each first part with the classes' shares.
+
+    Returns:
+        Int array `(n,)`, a permutation.
+    """
+    rng = np.random.default_rng(seed)
+    # Of each class its examples lie evenly in [0, 1), from a place of chance.
+    places = np.empty(len(labels))
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        places[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
+    return np.argsort(places, kind="stable")
+
+
+def plan_rounds(
+    racing: Racing, num_candidates: int, num_examples: int
+) -> list[tuple[int, int]]:
+    """Plans how many images each round has seen, for how many candidates.
+
+    In mode "budget" the first round takes `FIRST_SHARE` of it and the others
+    the same share each of what is left, so that few candidates see all images;
+    where that is too dear for one, the race ends before. In mode "error" the
+    number of candidates is their most.
+    """
+    if racing.mode == ERROR:
+        sizes = _sizes(min(FIRST_EXAMPLES, num_examples), num_examples)
+        return [(size, num_candidates) for size in sizes]
+    budget = int(racing.budget * num_candidates * num_examples)
+    first = int(FIRST_SHARE * budget / num_candidates)
+    first = min(max(first, 2), num_examples)
+    sizes = _sizes(first, num_examples)
+    left = budget - first * num_candidates
+    plan = [(first, num_candidates)]
+    for place, size in enumerate(sizes[1:], start=1):
+        more = size - sizes[place - 1]
+        share = left // (len(sizes) - place)
+        keep = min(share // more, plan[-1][1])
+        if keep < 1:
+            break
+        plan.append((size, keep))
+        left -= keep * more
+    return plan
+
+
+def _sizes(first: int, last: int) -> list[int]:
+    sizes = [first]
+    while sizes[-1] * GROWTH * np.sqrt(GROWTH) < last:
+        sizes.append(int(sizes[-1] * GROWTH))
+    return sizes if sizes[-1] == last else [*sizes, last]
+
+
+class _Run:
+    """A race as it goes on."""
+
+    def __init__(self, strategy, features, candidates, indices, labels, racing):
+        self._strategy, self._features = strategy, features
+        self._racing = racing
+        order = stratified_order(labels, racing.seed)
+        self._indices, self._labels = indices[order], labels[order]
+        self._plan = plan_rounds(racing, len(candidates), len(labels))
+        self._exact = len(candidates) * len(labels)
+        tests = len(self._plan) * max(1, len(candidates) - 1)
+        self._level = racing.error / tests
+        self._alive = candidates
+        self._scores: dict[str, Score] = {}
+        self._seconds = {c.handle: 0.0 for c in candidates}
+        self._rounds: list[Round] = []
+        self._passes = self._seen = 0
+        self.most_passes = 0
+        for examples, keep in self._plan:
+            self.most_passes += keep * (examples - self._seen)
+            self._seen = examples
+        self._seen = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is another round, and somebody to run it."""
+        return bool(self._alive) and len(self._rounds) < len(self._plan)
+
+    def next_round(self, bar: Bar) -> None:
+        """Lets those that are left see more images, and some go."""
+        examples, _ = self._plan[len(self._rounds)]
+        labels = self._labels[:examples]
+
+        def on_ready(candidate, rows, taken):
+            score = self._strategy.score(rows, labels, candidate)
+            self._scores[candidate.handle] = score
+            self._seconds[candidate.handle] += taken
+            bar.advance(examples - self._seen)
+
+        self._features.compute(
+            self._alive, self._indices[:examples], on_ready
+        )
+        self._passes += len(self._alive) * (examples - self._seen)
+        self._seen = examples
+        failed = self._features.failed
+        alive = [c for c in self._alive if c.handle not in failed]
+        # Equal ones stay in their order: baselines come first.
+        alive.sort(key=lambda c: -self._scores[c.handle].value)
+        kept = self._keep(alive)
+        gone = [c.handle for c in alive if c not in kept]
+        self._rounds.append(Round(examples, len(alive), gone))
+        self._alive = kept
+
+    def _keep(self, alive: list[Candidate]) -> list[Candidate]:
+        number = len(self._rounds) + 1
+        if number == len(self._plan):
+            return alive
+        if self._racing.mode == BUDGET:
+            return alive[: self._plan[number][1]]
+        leader = self._scores[alive[0].handle]
+        return [
+            candidate
+            for candidate in alive
+            if sign_test(leader, self._scores[candidate.handle]) > self._level
+        ]
+
+    def result(self) -> Result:
+        """Gives the scores and what was done for them."""
+        racing = self._racing
+        limit = racing.budget if racing.mode == BUDGET else racing.error
+        rounds, exact = self._rounds, self._exact
+        failed = self._features.failed
+        return Result(
+            Race(racing.mode, limit, rounds, self._passes, exact),
+            {h: s for h, s in self._scores.items() if h not in failed},
+            self._seconds,
+            [candidate.handle for candidate in self._alive],
+        )
+
+
+def sign_test(better: Score, worse: Score) -> float:
+    """Tests on pairs of examples whether one score is higher than another.
+
+    Of the examples that one has right and the other wrong, half would be the
+    one's if both were as good (the exact test of McNemar, one-sided).
+
+    Returns:
+        float. The probability of so many or more.
+
+    Raises:
+        ValueError: if the scores are no means over examples.
+    """
+    from scipy.stats import binom
+
+    if better.per_example is None or worse.per_example is None:
+        raise ValueError(
+            'A race of mode "error" needs a strategy whose score is a mean '
+            "over examples, such as knn. Received: one that is none."
+        )
+    difference = better.per_example - worse.per_example
+    wins = np.count_nonzero(difference > 0)
+    trials = np.count_nonzero(difference)
+    return float(binom.sf(wins - 1, trials, 0.5))

@@ -1,0 +1,187 @@
+"""From scores to a ranking, and to the one to fine-tune."""
+
+import dataclasses
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+from keras_experts.selection import statistics
+from keras_experts.selection.modules import Candidate
+from keras_experts.selection.racing import Race
+from keras_experts.selection.statistics import Score
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One module's place in a ranking.
+
+    Attributes:
+        module: str. Path or URL.
+        expert: str. Name.
+        score: float. The higher the better; of "knn" and the proxies an
+            accuracy, in [0, 1].
+        standard_error: float. Of the score over examples; None where it is
+            no mean over them.
+        seconds: float. For loading and embedding.
+        interval: list of two floats. 95 % of the score, or None.
+        over_baseline: float. Score less the baseline's, or None.
+        over_baseline_error: float. Standard error of that difference, over
+            pairs of examples; or None.
+        chance: float. How often it would be the best one if the task's
+            examples were drawn again (paired bootstrap); or None.
+        examples: int. Examples it was scored on; fewer than all where it was
+            eliminated before.
+    """
+
+    module: str
+    expert: str
+    score: float
+    standard_error: float | None
+    seconds: float
+    interval: list[float] | None
+    over_baseline: float | None
+    over_baseline_error: float | None
+    chance: float | None
+    examples: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """The result of `select`.
+
+    Attributes:
+        task: str.
+        num_examples: int. Examples of the task that were used.
+        strategy: str. Name.
+        baseline: str or None. Module of the pool's baseline.
+        best: Entry. What to fine-tune.
+        ranking: list of Entry, best score first; what was eliminated in a
+            race comes after what was not.
+        skipped: list of dicts of `module` and `reason`.
+        title: str. What the score is.
+        is_share: bool. Whether scores are shares of examples.
+        margin: float. By how much an expert had to beat the baseline.
+        computed: int. Forward passes, one image through one candidate, of all
+            tasks that were asked together.
+        cached: int. Passes that the cache saved.
+        race: Race or None. What was eliminated when.
+        combination: dict or None. `experts` whose features together beat the
+            best one's, with their leave-one-out accuracies.
+    """
+
+    task: str
+    num_examples: int
+    strategy: str
+    baseline: str | None
+    best: Entry
+    ranking: list[Entry]
+    skipped: list[dict[str, str]]
+    title: str = ""
+    is_share: bool = True
+    margin: float = 0.0
+    computed: int = 0
+    cached: int = 0
+    race: Race | None = None
+    combination: dict | None = None
+
+    def to_json(self) -> dict:
+        """Gives the content of `selection.json`."""
+        content = dataclasses.asdict(self)
+        content["best"] = self.best.module
+        return content
+
+
+def rank(
+    candidates: Sequence[Candidate],
+    scores: Mapping[str, Score],
+    seconds: Mapping[str, float],
+    num_examples: int,
+    is_share: bool,
+    survivors: Sequence[str] | None = None,
+) -> list[Entry]:
+    """Orders candidates by their scores.
+
+    Equal scores: baselines first, then the order given.
+
+    Args:
+        candidates: Candidate.
+        scores: by handle; those without one are left out.
+        seconds: by handle, what they took.
+        num_examples: int. Of the task.
+        is_share: bool. Whether scores are in [0, 1].
+        survivors: handles of those that were not eliminated, or None for all.
+    """
+    alive = set(scores if survivors is None else survivors)
+    scored = [c for c in candidates if c.handle in scores]
+    scored.sort(
+        key=lambda c: (
+            c.handle not in alive,
+            -_examples(scores[c.handle], num_examples),
+            -scores[c.handle].value,
+            not c.is_baseline,
+        )
+    )
+    chances = _chances(
+        {c.handle: scores[c.handle] for c in scored if c.handle in alive}
+    )
+    baselines = [c.handle for c in scored if c.is_baseline]
+    return [
+        Entry(
+            candidate.handle,
+            candidate.name,
+            score.value,
+            score.standard_error,
+            round(seconds.get(candidate.handle, 0.0), 3),
+            statistics.interval_95(score, is_share),
+            *_over(candidate, score, baselines, scores),
+            chances.get(candidate.handle),
+            _examples(score, num_examples),
+        )
+        for candidate in scored
+        for score in (scores[candidate.handle],)
+    ]
+
+
+def pick(
+    ranking: Sequence[Entry],
+    candidates: Sequence[Candidate],
+    margin: float,
+) -> Entry:
+    """Picks the best, or the baseline where that does not lead by the margin.
+
+    A baseline that was eliminated in a race was beaten.
+    """
+    best = ranking[0]
+    baselines = {c.handle for c in candidates if c.is_baseline}
+    for entry in ranking:
+        if entry.module in baselines and entry.examples == best.examples:
+            return best if best.score > entry.score + margin else entry
+    return best
+
+
+def _examples(score: Score, num_examples: int) -> int:
+    return num_examples if score.per_example is None else len(score.per_example)
+
+
+def _over(
+    candidate: Candidate,
+    score: Score,
+    baselines: list[str],
+    scores: Mapping[str, Score],
+) -> tuple[float | None, float | None]:
+    """Gives the lead over the first baseline and its error."""
+    if not baselines or candidate.handle == baselines[0]:
+        return None, None
+    other = scores[baselines[0]]
+    if score.per_example is None or other.per_example is None:
+        return score.value - other.value, None
+    if len(score.per_example) != len(other.per_example):
+        return None, None  # one was eliminated before the other
+    return statistics.paired_difference(score, other)
+
+
+def _chances(scores: Mapping[str, Score]) -> dict[str, float]:
+    values = list(scores.values())
+    if not values or any(score.per_example is None for score in values):
+        return {}
+    chances = statistics.chances_of_winning(values)
+    return dict(zip(scores, map(float, chances), strict=True))

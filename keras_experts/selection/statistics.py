@@ -1,0 +1,84 @@
+"""How sure a ranking is."""
+
+import dataclasses
+
+import numpy as np
+
+NUM_RESAMPLES = 2000
+NORMAL_95 = 1.959964
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """What a strategy says of one candidate.
+
+    Attributes:
+        value: float. The higher the better.
+        per_example: float array `(n,)` whose mean is the value, or None where
+            it is no mean over examples.
+    """
+
+    value: float
+    per_example: np.ndarray | None = None
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of the value, over examples; None where it is no mean."""
+        if self.per_example is None:
+            return None
+        return _standard_error(self.per_example)
+
+
+def mean_score(per_example: np.ndarray) -> Score:
+    """Makes a score of what each example says, `(n,)`."""
+    per_example = np.asarray(per_example, np.float64)
+    return Score(float(per_example.mean()), per_example)
+
+
+def paired_difference(first: Score, second: Score) -> tuple[float, float]:
+    """Compares two scores of the same examples.
+
+    Returns:
+        First less second, and the standard error of that: of the differences
+        of examples, which is smaller than that of unpaired scores wherever
+        both find the same examples hard.
+    """
+    difference = first.per_example - second.per_example
+    return float(difference.mean()), _standard_error(difference)
+
+
+def chances_of_winning(scores: list[Score], seed: int = 0) -> np.ndarray:
+    """Estimates how often each candidate would be the best.
+
+    Examples are drawn again with replacement, the same for all candidates
+    (paired bootstrap). Equal best scores share a draw.
+
+    Args:
+        scores: of the same n examples, each with `per_example`.
+        seed: int.
+
+    Returns:
+        Float array `(candidates,)`; sums to 1.
+    """
+    values = np.stack([score.per_example for score in scores])
+    number = values.shape[1]
+    rng = np.random.default_rng(seed)
+    # How often each example was drawn: float64 `(resamples, n)`.
+    draws = rng.multinomial(number, np.full(number, 1 / number), NUM_RESAMPLES)
+    # Rounded, so that equal sums in another order stay equal.
+    means = np.round(values @ draws.T / number, 12)
+    best = means == means.max(axis=0)
+    return (best / best.sum(axis=0)).mean(axis=1)
+
+
+def interval_95(score: Score, is_share: bool = True) -> list[float] | None:
+    """Gives the normal 95 % interval of a mean, in [0, 1] if it is a share."""
+    error = score.standard_error
+    if error is None:
+        return None
+    ends = [score.value + sign * NORMAL_95 * error for sign in (-1, 1)]
+    return [min(max(end, 0.0), 1.0) for end in ends] if is_share else ends
+
+
+def _standard_error(values: np.ndarray) -> float:
+    return float(np.std(values) / np.sqrt(len(values)))

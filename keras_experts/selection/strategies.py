@@ -1,0 +1,204 @@
+"""Strategies that score a candidate by its features of the task's images."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+
+from keras_experts import config
+from keras_experts.data.tasks import Task
+from keras_experts.saved_models.upstream_labels import read_head
+from keras_experts.selection import proxies
+from keras_experts.selection import transferability
+from keras_experts.selection.features import Features
+from keras_experts.selection.modules import Candidate
+from keras_experts.selection.neighbors import leave_one_out_correct
+from keras_experts.selection.statistics import Score
+from keras_experts.selection.statistics import mean_score
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What strategies know of a task and a pool.
+
+    Attributes:
+        task: Task. Its training images are what candidates are scored on.
+        indices: int array `(n,)`. Where the images are in `features`.
+        features: Features of the pool.
+        candidates: list of Candidate.
+        networks: list of Candidate. The pool's expert prediction networks.
+        leave_out: function of a candidate and the reason.
+    """
+
+    task: Task
+    indices: np.ndarray
+    features: Features
+    candidates: list[Candidate]
+    networks: list[Candidate]
+    leave_out: Callable[[Candidate, str], None]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels of the task's images, int `(n,)`."""
+        return self.task.train.labels
+
+    @property
+    def class_names(self) -> list[str]:
+        """Name of each label."""
+        return self.task.class_names
+
+
+class FeatureStrategy:
+    """Scores each candidate by its own features alone.
+
+    Attributes:
+        title: str. What the score is.
+        is_share: bool. Whether it is a share of examples.
+    """
+
+    title: ClassVar[str]
+    is_share: ClassVar[bool] = True
+
+    def score(
+        self, features: np.ndarray, labels: np.ndarray, candidate: Candidate
+    ) -> Score:
+        """Scores a candidate.
+
+        Args:
+            features: float32 array `(n, channels)`.
+            labels: int array `(n,)`.
+            candidate: Candidate whose features these are.
+
+        Raises:
+            ValueError: if it cannot be scored.
+        """
+        raise NotImplementedError
+
+
+@config.register
+@dataclasses.dataclass(frozen=True)
+class Knn(FeatureStrategy):
+    """Leave-one-out accuracy of the nearest neighbours (section 5).
+
+    Attributes:
+        k: int. Neighbours that vote.
+        metric: str. "euclidean" or "cosine".
+    """
+
+    title = "leave-one-out accuracy of the nearest neighbour"
+    k: int = 1
+    metric: str = "euclidean"
+
+    def score(self, features, labels, candidate):
+        correct = leave_one_out_correct(features, labels, self.k, self.metric)
+        return mean_score(correct)
+
+
+@config.register
+@dataclasses.dataclass(frozen=True)
+class Logistic(FeatureStrategy):
+    """Cross-validated accuracy of logistic regression.
+
+    Attributes:
+        folds: int.
+        seed: int. Of the folds.
+    """
+
+    title = "cross-validated accuracy of logistic regression"
+    folds: int = 5
+    seed: int = 0
+
+    def score(self, features, labels, candidate):
+        return mean_score(
+            proxies.logistic_correct(features, labels, self.seed, self.folds)
+        )
+
+
+@config.register
+@dataclasses.dataclass(frozen=True)
+class Svm(FeatureStrategy):
+    """Cross-validated accuracy of a linear support vector machine.
+
+    Attributes:
+        folds: int.
+        seed: int. Of the folds.
+    """
+
+    title = "cross-validated accuracy of a linear SVM"
+    folds: int = 5
+    seed: int = 0
+
+    def score(self, features, labels, candidate):
+        return mean_score(
+            proxies.svm_correct(features, labels, self.seed, self.folds)
+        )
+
+
+@config.register
+@dataclasses.dataclass(frozen=True)
+class Tree(FeatureStrategy):
+    """Cross-validated accuracy of a decision tree.
+
+    Attributes:
+        folds: int.
+        seed: int. Of the folds and the tree.
+    """
+
+    title = "cross-validated accuracy of a decision tree"
+    folds: int = 5
+    seed: int = 0
+
+    def score(self, features, labels, candidate):
+        return mean_score(
+            proxies.tree_correct(features, labels, self.seed, self.folds)
+        )
+
+
+@config.register
+@dataclasses.dataclass(frozen=True)
+class LogMe(FeatureStrategy):
+    """Logarithm of maximum evidence (You et al., ICML 2021)."""
+
+    title = "LogME"
+    is_share = False
+
+    def score(self, features, labels, candidate):
+        return Score(transferability.log_maximum_evidence(features, labels))
+
+
+@config.register
+@dataclasses.dataclass(frozen=True)
+class HScore(FeatureStrategy):
+    """Regularised H-score (Ibrahim et al., 2021)."""
+
+    title = "regularised H-score"
+    is_share = False
+
+    def score(self, features, labels, candidate):
+        return Score(transferability.h_score(features, labels))
+
+
+@config.register
+@dataclasses.dataclass(frozen=True)
+class Leep(FeatureStrategy):
+    """Log expected empirical prediction (Nguyen et al., ICML 2020).
+
+    The upstream predictions come from the head of the candidate's bank or
+    collection, which adapters share with the baseline.
+    """
+
+    title = "LEEP"
+    is_share = False
+
+    def score(self, features, labels, candidate):
+        head = None if candidate.head is None else read_head(candidate.head)
+        if head is None:
+            raise ValueError(
+                "LEEP needs the upstream head of a module. "
+                f"Received: {candidate.handle}, which has none."
+            )
+        probabilities = head.probabilities(features)
+        # Sigmoids are no distribution over upstream's labels yet.
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        return Score(transferability.leep(probabilities, labels))

@@ -108,6 +108,8 @@ def _print_selection(selection) -> None:
             f"(cross-fitted {combined['honest_accuracy']:.1%}, of single "
             f"experts {combined['single_honest_accuracy']:.1%})"
         )
+        if combined["routed_accuracy"] is not None:
+            print(f"routed image by image {combined['routed_accuracy']:.1%}")
     print(f"best {selection.best.module}")
 
 

@@ -12,6 +12,7 @@ from keras_experts.saved_models import handles
 from keras_experts.saved_models.upstream_labels import read_head
 from keras_experts.saved_models.upstream_labels import read_label_prior
 from keras_experts.selection.modules import Candidate
+from keras_experts.selection.name_matching import images_below
 from keras_experts.selection.name_matching import match_names
 from keras_experts.selection.name_matching import name_score
 from keras_experts.selection.statistics import Score
@@ -19,6 +20,7 @@ from keras_experts.selection.statistics import mean_score
 from keras_experts.selection.strategies import Evidence
 from keras_experts.selection.upstream_strategies import domain_log_probabilities
 from keras_experts.selection.upstream_strategies import label_divergence
+from keras_experts.selection.upstream_strategies import task_distribution
 
 
 class PoolStrategy:
@@ -138,7 +140,8 @@ class LabelMatching(PoolStrategy):
                 f"label prior. Received: {baseline.handle}, without."
             )
         features = evidence.features.get(baseline, evidence.indices)
-        predicted = head.probabilities(features)
+        # One row, which is the same for all experts.
+        predicted = task_distribution(head.probabilities(features), head.loss)
         scores = {}
         for candidate in evidence.candidates:
             prior = None
@@ -147,7 +150,9 @@ class LabelMatching(PoolStrategy):
             if prior is None or prior.shape != upstream.shape:
                 evidence.leave_out(candidate, "It has no label prior.")
                 continue
-            divergence = label_divergence(predicted, head.loss, prior, upstream)
+            divergence = label_divergence(
+                predicted[None], head.loss, prior, upstream
+            )
             scores[candidate.handle] = Score(-divergence)
         return scores
 
@@ -174,7 +179,10 @@ class NameMatching(PoolStrategy):
                 "an is-a file). Received: none."
             )
         hierarchy = Hierarchy.read(self.hierarchy)
-        nodes = match_names(evidence.class_names, hierarchy)
+        baseline = _baseline(evidence)
+        nodes = match_names(
+            evidence.class_names, hierarchy, _images_below(baseline, hierarchy)
+        )
         unknown = [name for name, node in nodes.items() if node is None]
         if unknown:
             say(f"Not in the hierarchy: {', '.join(unknown)}")
@@ -187,14 +195,19 @@ class NameMatching(PoolStrategy):
             evidence.labels, minlength=len(evidence.class_names)
         )
         places = [nodes[name] for name in evidence.class_names]
-        total = handles.read_metadata(_baseline(evidence).handle)["num_images"]
+        total = told_of(baseline).get("num_images")
+        if not total:
+            raise ValueError(
+                "Name matching needs a baseline that tells its number of "
+                f"images. Received: {baseline.handle}."
+            )
         scores = {}
         for candidate in evidence.candidates:
             told = told_of(candidate)
             if candidate.is_baseline:
                 scores[candidate.handle] = Score(0.0)
-            elif told.get("synset") is None:
-                evidence.leave_out(candidate, "It has no node.")
+            elif told.get("synset") not in hierarchy.parents:
+                evidence.leave_out(candidate, "The hierarchy lacks its node.")
             else:
                 value = name_score(
                     places,
@@ -207,14 +220,30 @@ class NameMatching(PoolStrategy):
         return scores
 
 
+def _images_below(
+    baseline: Candidate, hierarchy: Hierarchy
+) -> dict[str, float] | None:
+    """Gives the upstream's images at or under each node, where they are told.
+
+    A name may mean several things: it is the one that upstream has images of.
+    """
+    head = None if baseline.head is None else read_head(baseline.head)
+    prior = None if head is None else read_label_prior(baseline.handle)
+    if prior is None:
+        return None
+    return images_below(head.labels, prior, head.loss, hierarchy)
+
+
 def told_of(candidate: Candidate) -> dict:
     """Gives what a module tells of its training, of a bank's expert too."""
     if candidate.function is not None:
         return {}
     module, part = handles.split(candidate.handle)
     metadata = handles.read_metadata(module)
+    if part is None or candidate.is_baseline:
+        return metadata  # a bank tells of its baseline what a baseline does
     rows = {row["name"]: row for row in metadata.get("experts", ())}
-    return metadata if part is None else rows.get(part, {})
+    return rows.get(part, {})
 
 
 def domain_of(candidate: Candidate) -> str | None:

@@ -243,9 +243,7 @@ class _Run:
             self._seconds[candidate.handle] += taken
             bar.advance(examples - self._seen)
 
-        self._features.compute(
-            self._alive, self._indices[:examples], on_ready
-        )
+        self._features.compute(self._alive, self._indices[:examples], on_ready)
         self._passes += len(self._alive) * (examples - self._seen)
         self._seen = examples
         failed = self._features.failed

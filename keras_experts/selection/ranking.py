@@ -64,8 +64,8 @@ class Selection:
             tasks that were asked together.
         cached: int. Passes that the cache saved.
         race: Race or None. What was eliminated when.
-        combination: dict or None. `experts` whose features together beat the
-            best one's, with their leave-one-out accuracies.
+        combination: dict or None. What experts can do together, as of
+            `try_together`.
     """
 
     task: str

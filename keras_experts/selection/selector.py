@@ -26,6 +26,7 @@ from keras_experts.selection.registry import make_strategy
 from keras_experts.selection.statistics import Score
 from keras_experts.selection.strategies import Evidence
 from keras_experts.selection.strategies import FeatureStrategy
+from keras_experts.selection.together import try_together
 
 # Of larger pools most candidates see a part of the task alone.
 EXACT_CANDIDATES = 32
@@ -323,29 +324,8 @@ class _Contest:
             known.features.computed,
             known.features.found,
             self._race,
-            self._combine(entries) if combining else None,
+            try_together(known, entries) if combining else None,
         )
-
-    def _combine(self, entries: list[ranking.Entry]) -> dict:
-        """Looks for experts that are better together, among the survivors."""
-        from keras_experts.selection.combining import combine
-
-        known = self.evidence
-        complete = len(known.indices)
-        by_handle = {c.handle: c for c in known.candidates}
-        names = [e.module for e in entries if e.examples == complete]
-        found = combine(
-            lambda name: known.features.get(by_handle[name], known.indices),
-            known.labels,
-            names,
-        )
-        return {
-            "experts": [by_handle[name].name for name in found.names],
-            "modules": list(found.names),
-            "accuracy": found.accuracy,
-            "honest_accuracy": found.honest_accuracy,
-            "single_honest_accuracy": found.single_honest_accuracy,
-        }
 
     def write_report(self, path: str | Path, selection: Selection) -> None:
         """Writes a page to look at."""

@@ -89,9 +89,7 @@ def test_features_do_not_depend_on_what_else_is_asked(
     embedder = Embedder(images)
     whole = collect(embedder, Source("mean", 16, function=mean))
     some = np.array([59, 3, 17])
-    found = collect(
-        embedder, Source("mean", 16, function=mean), indices=some
-    )
+    found = collect(embedder, Source("mean", 16, function=mean), indices=some)
     np.testing.assert_allclose(found, whole[some], atol=1e-6)
     other = collect(embedder, Source("mean", 9, function=mean), indices=some)
     np.testing.assert_allclose(

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -7,46 +8,16 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import keras_experts
 from keras_experts.data import synthetic
+from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
-from keras_experts.selection.embeddings import embed
+from keras_experts.selection.features import Features
+from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import expand
-
-SPEC = tf.TensorSpec((None, None, None, 3), tf.float32)
-
-
-def save_module(path, function):
-    """Saves a function of images as a module anybody could have made."""
-    root = tf.train.Checkpoint()
-    root.__call__ = tf.function(function, input_signature=[SPEC])
-    tf.saved_model.save(root, str(path))
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def broken(tmp_path_factory):
-    """One module of each kind of failure."""
-    folder = tmp_path_factory.mktemp("broken")
-
-    def mean(x):
-        return tf.reduce_mean(x, axis=(1, 2))
-
-    modules = {
-        "nan": save_module(folder / "nan", lambda x: mean(x) / 0.0 * 0.0),
-        "rank": save_module(folder / "rank", lambda x: x),
-        "constant": save_module(folder / "constant", lambda x: mean(x) * 0.0),
-    }
-    (folder / "damaged").mkdir()
-    (folder / "damaged" / "saved_model.pb").write_bytes(b"no graph")
-    modules["damaged"] = str(folder / "damaged")
-    root = tf.train.Checkpoint()
-    root.__call__ = tf.function(
-        lambda x: x, input_signature=[tf.TensorSpec((None, 7), tf.float32)]
-    )
-    tf.saved_model.save(root, str(folder / "shape"))
-    modules["shape"] = str(folder / "shape")
-    tf.saved_model.save(tf.train.Checkpoint(), str(folder / "uncallable"))
-    modules["uncallable"] = str(folder / "uncallable")
-    return modules
+from keras_experts.selection.selector import select
+from keras_experts.selection.selector import select_many
+from tests.selection.modules import loop_for_ever
+from tests.selection.modules import mean
+from tests.selection.modules import save_module
 
 
 @pytest.fixture(scope="module")
@@ -54,194 +25,280 @@ def task():
     return synthetic.digits_task(60)
 
 
+@pytest.fixture(autouse=True)
+def new_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_EXPERTS_CACHE", str(tmp_path / "cache"))
+
+
+def pixels(size):
+    """A module that gives an image's pixels, scaled down."""
+
+    def features(images):
+        small = tf.image.resize(images, (size, size), "area")
+        return tf.reshape(small, (tf.shape(images)[0], -1))
+
+    return features
+
+
+def named(name, function, kind=None):
+    return Candidate(name, name, kind, 16, function=function)
+
+
+@pytest.fixture(scope="module")
+def pool():
+    return [
+        named("one", pixels(1)),
+        named("baseline", pixels(2), "baseline"),
+        named("eight", pixels(8)),
+    ]
+
+
 def test_ranking_is_by_leave_one_out_accuracy(collection, task):
-    selection = keras_experts.select(task, [collection], num_examples=60)
+    selection = keras_experts.select(task, [collection])
     labels = task.train.labels
     assert len(selection.ranking) == 3
-    for entry in selection.ranking:
-        features = embed(entry.module, task.train)
-        hits = 0
-        for i in range(60):
-            kept = np.arange(60) != i
-            model = KNeighborsClassifier(1, algorithm="brute")
-            model.fit(features[kept].astype(np.float64), labels[kept])
-            row = features[i : i + 1].astype(np.float64)
-            hits += model.predict(row)[0] == labels[i]
-        assert entry.score == hits / 60
+    with Features(task.train) as features:
+        for entry in selection.ranking:
+            (candidate,) = [
+                c for c in expand([collection]) if c.handle == entry.module
+            ]
+            rows = features.get(candidate, np.arange(60)).astype(np.float64)
+            hits = 0
+            for i in range(60):
+                kept = np.arange(60) != i
+                model = KNeighborsClassifier(1, algorithm="brute")
+                model.fit(rows[kept], labels[kept])
+                hits += model.predict(rows[i : i + 1])[0] == labels[i]
+            assert entry.score == hits / 60
     scores = [entry.score for entry in selection.ranking]
     assert scores == sorted(scores, reverse=True)
     assert selection.best is selection.ranking[0]
+    assert selection.computed == 180
 
 
-def test_equal_scores_go_to_the_baseline_and_then_to_the_first(
-    collection, monkeypatch, task
+def test_bank_is_ranked_expert_by_expert_in_one_load(
+    collection, task, monkeypatch
 ):
+    bank = collection / "acme/experts/bank/1"
+    alone = select(task, [collection])
+    loaded = []
+    load = tf.saved_model.load
     monkeypatch.setattr(
-        "keras_experts.selection.selector.leave_one_out_correct",
-        lambda features, labels: np.ones(60, bool),
+        tf.saved_model, "load", lambda path: loaded.append(path) or load(path)
     )
-    experts = collection / "acme" / "experts"
-    modules = [experts / name / "1" for name in ("surface", "form", "baseline")]
-    selection = keras_experts.select(task, modules, num_examples=60)
+    inside = select(task, [bank])
+    scores = {entry.expert: entry.score for entry in alone.ranking}
+    assert {e.expert: e.score for e in inside.ranking} == scores
+    assert loaded == [str(bank)]
+    assert inside.baseline == f"{bank}#baseline"
+
+
+def test_equal_scores_go_to_the_baseline_and_then_to_the_first(task):
+    pool = [
+        named("b", pixels(2)),
+        named("a", pixels(2)),
+        named("baseline", pixels(2), "baseline"),
+    ]
+    selection = select(task, pool)
     names = [entry.expert for entry in selection.ranking]
-    assert names == ["baseline", "surface", "form"]
+    assert names == ["baseline", "b", "a"]
+    assert selection.best.expert == "baseline"
 
 
-def test_selection_json_has_its_format(baseline_module, task):
-    selection = keras_experts.select(task, [baseline_module], num_examples=60)
+def test_baseline_is_kept_unless_an_expert_leads_by_the_margin(task, pool):
+    selection = select(task, pool)
+    best, baseline, _ = selection.ranking
+    assert (best.expert, baseline.expert) == ("eight", "baseline")
+    assert selection.best is best
+    lead = best.over_baseline
+    assert lead == best.score - baseline.score > 0
+    kept = select(task, pool, margin=lead + 1e-9)
+    assert kept.best.expert == kept.baseline == "baseline"
+    assert kept.ranking[0].expert == "eight"
+    assert select(task, pool, margin=lead - 1e-9).best.expert == "eight"
+
+
+def test_how_sure_the_winner_is_stands_beside_it(task, pool):
+    selection = select(task, pool)
+    assert sum(entry.chance for entry in selection.ranking) == pytest.approx(1)
+    best, _, worst = selection.ranking
+    assert best.chance > worst.chance
+    assert best.interval[0] < best.score < best.interval[1]
+    assert best.over_baseline_error > 0
+
+
+def test_selection_json_has_its_format(task, pool):
+    selection = select(task, pool)
     content = json.loads(json.dumps(selection.to_json()))
     keys = ["task", "num_examples", "strategy", "baseline", "best"]
-    assert list(content) == [*keys, "ranking", "skipped"]
-    assert content["baseline"] == content["best"] == baseline_module
+    assert list(content)[:7] == [*keys, "ranking", "skipped"]
+    assert content["baseline"] == "baseline"
+    assert content["best"] == "eight"
     keys = ["module", "expert", "score", "standard_error", "seconds"]
-    assert list(content["ranking"][0]) == keys
+    assert list(content["ranking"][0])[:5] == keys
 
 
-def test_features_are_the_source_model_s(run_dir, baseline_module, task):
-    from keras_experts.data.preprocessing import resize
-    from keras_experts.models import heads
-    from keras_experts.models import run_folder
-
-    classifier, _ = run_folder.load_baseline(run_dir)
-    model = heads.image_features(heads.backbone_of(classifier))
-    images = [
-        resize(tf.constant(image), 24)
-        for image in task.train.read(np.arange(60))
-    ]
-    np.testing.assert_allclose(
-        embed(baseline_module, task.train), model(tf.stack(images)), atol=1e-5
-    )
-
-
-def test_compiled_features_are_the_same(monkeypatch, baseline_module, task):
-    plain = embed(baseline_module, task.train)
-    name = "keras_experts.selection.embeddings.COMPILE_PIXELS"
-    monkeypatch.setattr(name, 0)
-    np.testing.assert_allclose(
-        embed(baseline_module, task.train), plain, atol=1e-5
-    )
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """One module of each kind of failure."""
+    folder = tmp_path_factory.mktemp("broken")
+    modules = {
+        "nan": save_module(folder / "nan", lambda x: mean(x) / 0.0 * 0.0),
+        "rank": save_module(folder / "rank", lambda x: x),
+        "constant": save_module(folder / "constant", lambda x: mean(x) * 0.0),
+        "endless": save_module(folder / "endless", loop_for_ever),
+        "shape": save_module(
+            folder / "shape",
+            lambda x: x,
+            tf.TensorSpec((None, 7), tf.float32),
+        ),
+        "damaged": str(folder / "damaged"),
+        "uncallable": str(folder / "uncallable"),
+    }
+    (folder / "damaged").mkdir()
+    (folder / "damaged" / "saved_model.pb").write_bytes(b"no graph")
+    tf.saved_model.save(tf.train.Checkpoint(), modules["uncallable"])
+    return modules
 
 
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [
-        ("nan", "NaN or infinity for 60 of 60"),
-        ("rank", r"which gives \(60, 224, 224, 3\)"),
-        ("constant", "the same for all 60"),
-        ("damaged", "that can be read"),
-        ("shape", "which fails on"),
-        ("uncallable", "whose root is not callable"),
-    ],
-)
-def test_broken_module_is_named_and_the_others_ranked(
-    baseline_module, broken, task, kind, reason
+REASONS = {
+    "nan": "NaN or infinity for 50 of 50",
+    "rank": "which gives (50, 224, 224, 3)",
+    "constant": "the same for all 60",
+    "damaged": "that can be read",
+    "shape": "which fails on",
+    "uncallable": "whose root is not callable",
+}
+
+
+def test_broken_modules_are_named_and_the_others_ranked(
+    pool, broken, task, capsys
 ):
-    modules = [broken[kind], baseline_module]
-    selection = keras_experts.select(task, modules, num_examples=60)
-    assert [entry.module for entry in selection.ranking] == [baseline_module]
+    modules = [broken[kind] for kind in REASONS]
+    selection = select(task, [*modules, *pool])
+    assert len(selection.ranking) == len(pool)
+    reasons = {row["module"]: row["reason"] for row in selection.skipped}
+    assert set(reasons) == set(modules)
+    for kind, reason in REASONS.items():
+        assert reason in reasons[broken[kind]]
+    assert capsys.readouterr().err.count("Left out") == len(modules)
+
+
+def test_module_that_never_ends_is_left_out(broken, task, tmp_path):
+    good = save_module(tmp_path / "good", mean)
+    selection = select(
+        task, [broken["endless"], good], time_limit=6.0, cache=False
+    )
+    assert [entry.module for entry in selection.ranking] == [good]
     (skipped,) = selection.skipped
-    assert skipped["module"] == broken[kind]
-    with pytest.raises(ValueError, match=reason):
-        raise ValueError(skipped["reason"])
+    assert "within 6 seconds" in skipped["reason"]
+
+
+def test_one_broken_expert_of_a_bank_is_left_out_alone(
+    collection, task, tmp_path
+):
+    bank = tmp_path / "bank"
+    shutil.copytree(collection / "acme/experts/bank/1", bank)
+    metadata = bank / "assets.extra" / "keras_experts.json"
+    content = json.loads(metadata.read_text())
+    content["experts"].append({**content["experts"][0], "name": "ghost"})
+    metadata.write_text(json.dumps(content))
+    selection = select(task, [bank])
+    assert {e.expert for e in selection.ranking} == {
+        *("baseline", "form", "surface")
+    }
+    (skipped,) = selection.skipped
+    assert skipped["module"] == f"{bank}#ghost"
 
 
 def test_all_modules_broken_is_an_error(broken, task):
     with pytest.raises(ValueError, match="2 that failed, the first because"):
-        keras_experts.select(
-            task, [broken["nan"], broken["rank"]], num_examples=60
-        )
+        select(task, [broken["nan"], broken["rank"]])
 
 
-def test_pool_file_names_modules(baseline_module, collection, tmp_path):
-    pool = tmp_path / "pool.txt"
-    pool.write_text(f"# ours\n{baseline_module}  # the baseline\n\n")
-    assert [c.handle for c in expand([pool])] == [baseline_module]
-    # What is named twice is there once.
-    assert len(expand([pool, collection])) == 3
+def test_class_of_one_image_is_named_and_counts_as_wrong(task, pool, capsys):
+    labels = np.where(np.arange(60) == 7, 10, task.train.labels)
+    names = [*task.class_names, "lonely"]
+    train = task.train.subset(np.arange(60))
+    object.__setattr__(train, "labels", labels)
+    object.__setattr__(train, "class_names", names)
+    selection = select(Task("odd", train, task.test), pool)
+    assert "classes of one image: lonely" in capsys.readouterr().err
+    assert selection.best.score <= 59 / 60
 
 
-def test_pool_file_names_experts_of_a_bank(collection, tmp_path):
-    bank = collection / "acme/experts/bank/1"
-    pool = tmp_path / "pool.txt"
-    pool.write_text(f"  # ours\n{bank}#form\n{bank}#surface\t# the other\n")
-    found = [(c.handle, c.name) for c in expand([pool])]
-    assert found == [(f"{bank}#form", "form"), (f"{bank}#surface", "surface")]
+def test_task_of_one_class_is_an_error(task, pool):
+    rows = np.flatnonzero(task.train.labels == task.train.labels[0])
+    one = Task("one", task.train.subset(rows), task.test)
+    with pytest.raises(ValueError, match="at least two classes"):
+        select(one, pool)
+
+
+def test_relabelled_task_needs_no_forward_pass(task, tmp_path):
+    module = save_module(tmp_path / "mean", mean)
+    select(task, [module])
+    train = task.train.subset(np.arange(60))
+    object.__setattr__(train, "labels", (task.train.labels + 1) % 10)
+    again = select(Task("other", train, task.test), [module])
+    assert (again.computed, again.cached) == (0, 60)
+
+
+def test_several_tasks_share_one_pass(image_folder, task, pool, monkeypatch):
+    photos = load_task(image_folder)
+    alone = [select(one, pool) for one in (task, photos)]
+    calls = []
+
+    def counted(images):
+        calls.append(len(images))
+        return pixels(8)(images)
+
+    counting = [pool[0], pool[1], named("eight", counted)]
+    together = select_many([task, photos], counting)
+    for one, other in zip(together, alone, strict=True):
+        assert one.task == other.task
+        assert {e.expert: e.score for e in one.ranking} == {
+            e.expert: e.score for e in other.ranking
+        }
+    number = task.train.num_examples + photos.train.num_examples
+    assert together[0].computed == 3 * number
+
+
+def test_module_that_must_be_trusted_is_left_out(pool, task, tmp_path):
+    def reading(inputs):
+        tf.io.matching_files("/*")
+        return mean(inputs)
+
+    modules = [*pool, save_module(tmp_path / "reads", reading)]
+    selection = select(task, modules)
+    (skipped,) = selection.skipped
+    assert "MatchingFiles (reads files)" in skipped["reason"]
+    assert len(select(task, modules, trust=True).ranking) == len(modules)
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
-    [("nothing", "does not exist"), ("empty", "which is neither")],
+    ("arguments", "message"),
+    [
+        ({"strategy": "best"}, "`strategy` must be one of knn, "),
+        ({"racing": "fast"}, "`racing` must be a Racing"),
+    ],
 )
-def test_wrong_pool_is_refused(tmp_path, name, message):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises((FileNotFoundError, ValueError), match=message):
-        expand([tmp_path / name])
+def test_unknown_ways_are_refused(task, pool, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        select(task, pool, **arguments)
 
 
-def test_pool_of_itself_is_refused(tmp_path):
-    pool = tmp_path / "pool.txt"
-    pool.write_text("pool.txt\n")
-    with pytest.raises(ValueError, match="must not name itself"):
-        expand([pool])
+def test_experts_can_be_better_together(task):
+    def half(first):
+        return lambda images: pixels(8)(images)[:, first::2][:, :40]
 
-
-def test_class_of_one_image_is_named(baseline_module, image_folder, tmp_path):
-    (tmp_path / "t" / "train").mkdir(parents=True)
-    (tmp_path / "t" / "test").symlink_to(image_folder)
-    for name in ("cat", "dog", "fish"):
-        (tmp_path / "t" / "train" / name).mkdir()
-        files = sorted((image_folder / name).iterdir())
-        for file in files[: 1 if name == "fish" else 3]:
-            (tmp_path / "t" / "train" / name / file.name).symlink_to(file)
-    task = load_task(tmp_path / "t")
-    with pytest.raises(ValueError, match=r"at least 2 .* fish \(1\)"):
-        keras_experts.select(task, [baseline_module])
-
-
-def test_bank_is_ranked_expert_by_expert(collection, image_folder):
-    bank = collection / "acme/experts/bank/1"
-    alone = keras_experts.select(image_folder, [collection], num_examples=24)
-    inside = keras_experts.select(image_folder, [bank], num_examples=24)
-    scores = {entry.expert: entry.score for entry in alone.ranking}
-    assert {e.expert: e.score for e in inside.ranking} == scores
-    assert set(scores) == {"baseline", "form", "surface"}
-    assert inside.baseline == f"{bank}#baseline"
-    (one,) = keras_experts.select(
-        image_folder, [f"{bank}#form"], num_examples=24
-    ).ranking
-    assert (one.module, one.expert) == (f"{bank}#form", "form")
-
-
-def test_published_experts_are_a_pool():
-    handles = [
-        candidate.handle
-        for candidate in expand(["google_experts_bit_r50x1_in21k"])
+    pool = [
+        named("baseline", pixels(1), "baseline"),
+        named("even", half(0)),
+        named("odd", half(1)),
     ]
-    assert len(set(handles)) == 49
-    assert handles[0] == "https://tfhub.dev/google/bit/m-r50x1/1"
-    start = "https://tfhub.dev/google/experts/bit/r50x1/in21k/"
-    assert all(handle.startswith(start) for handle in handles[1:])
-    with pytest.raises(FileNotFoundError, match="'no_such_pool', which does"):
-        expand(["no_such_pool"])
-
-
-def test_module_that_must_be_trusted_is_left_out(
-    baseline_module, image_folder, tmp_path
-):
-    root = tf.train.Checkpoint()
-
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3))])
-    def call(inputs):
-        tf.io.matching_files("/*")
-        return tf.reduce_mean(inputs, (1, 2))
-
-    root.__call__ = call
-    tf.saved_model.save(root, str(tmp_path / "reads"))
-    modules = [baseline_module, str(tmp_path / "reads")]
-    selection = keras_experts.select(image_folder, modules, num_examples=24)
-    (skipped,) = selection.skipped
-    assert "MatchingFiles (reads files)" in skipped["reason"]
-    trusted = keras_experts.select(
-        image_folder, modules, num_examples=24, trust=True
+    found = select(task, pool, combining=True).combination
+    assert found["accuracy"] >= max(
+        entry.score for entry in select(task, pool).ranking
     )
-    assert len(trusted.ranking) == 2
+    assert found["routed_accuracy"] is None
+    assert set(found["experts"]) <= {"baseline", "even", "odd"}

@@ -1,0 +1,350 @@
+"""Several experts at once: concatenated features, and one for each image.
+
+Both are future directions in section 7 of the paper; how is our choice.
+Squared distances of concatenated blocks are the sums of those of each block,
+so a candidate is tested by adding its matrix to that of the chosen ones.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_experts.checks import check_at_least
+from keras_experts.selection.neighbors import leave_one_out_correct
+from keras_experts.selection.proxies import assign_folds
+
+# Rows of the matrix of sums at a time.
+TILE_ROWS = 1024
+# Float64 values of direct differences at a time (64 MiB).
+DIRECT_VALUES = 2**23
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Combination:
+    """Experts whose concatenated features were chosen together.
+
+    Attributes:
+        names: list of str. The experts, in the order of their choice.
+        correct: bool array `(n,)`. Whether the nearest other example has the
+            label of each.
+        accuracy: float. Mean of `correct`, in [0, 1]. The same examples chose
+            the experts, so it is too high.
+        path: list of tuples (name, accuracy with it and those before).
+        honest_accuracy: float. As `accuracy`, but each half of the examples
+            is scored with the experts that the other half chooses.
+        single_honest_accuracy: float. The same with one expert: what
+            `honest_accuracy` must exceed for a combination to be worth it.
+    """
+
+    names: list[str]
+    correct: np.ndarray
+    accuracy: float
+    path: list[tuple[str, float]]
+    honest_accuracy: float
+    single_honest_accuracy: float
+
+
+def combine(
+    features: Mapping[str, np.ndarray] | Callable[[str], np.ndarray],
+    labels: np.ndarray,
+    names: Sequence[str] | None = None,
+    max_experts: int = 4,
+    margin: float = 0.0,
+    normalize: bool = True,
+    seed: int = 0,
+    cache_bytes: int = 2**30,
+) -> Combination:
+    """Chooses experts whose concatenated features do best, one at a time.
+
+    Starts with the best expert; adds the one that raises leave-one-out
+    accuracy of the nearest neighbour most, as long as it does by more than
+    `margin`. Equal ones go to the earlier expert.
+
+    A block of features is centred and divided by the root of its mean squared
+    norm: otherwise the expert with the largest numbers would decide alone.
+    That leaves a single expert's neighbours as they are.
+
+    The honest accuracies split the votes, not the neighbours: each half of
+    the examples makes its own greedy choice, which is measured on the other
+    half, and the neighbours of both are found among all examples.
+
+    Args:
+        features: maps each expert's name to its features, float `(n, d_i)`;
+            or a function that does, which is called again where the results
+            are not kept.
+        labels: int array `(n,)`.
+        names: sequence of str. The experts, where `features` is a function.
+        max_experts: int. Experts to choose, at least 1.
+        margin: float. Gain in accuracy that one more expert must exceed, at
+            least 0.
+        normalize: bool. Whether blocks are brought to one scale.
+        seed: int. Of the halves.
+        cache_bytes: int. Memory for the distances of candidates, 8n² bytes
+            each; the others are computed again for each test. Three more
+            such matrices are needed at any time.
+
+    Returns:
+        Combination.
+
+    Raises:
+        ValueError: if an argument does not fit, or a value is not finite.
+    """
+    check_at_least(
+        max_experts=(max_experts, 1),
+        margin=(margin, 0.0),
+        cache_bytes=(cache_bytes, 0),
+    )
+    if isinstance(features, Mapping):
+        names = list(features) if names is None else names
+        features = features.__getitem__
+    if not names:
+        raise ValueError(
+            f"`names` must hold at least one expert. Received: {names}."
+        )
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or len(labels) < 2:
+        raise ValueError(
+            "`labels` must be of at least two examples. "
+            f"Received: shape {labels.shape}."
+        )
+    num_cached = cache_bytes // (8 * len(labels) ** 2)
+    names = list(dict.fromkeys(names))
+    pool = _Pool(features, names, labels, normalize, num_cached)
+    path = pool.grow(np.ones(len(labels), bool), max_experts, margin)
+    names = [name for name, _ in path]
+    halves = assign_folds(labels, seed, 2)
+    return Combination(
+        names,
+        pool.correct(names),
+        path[-1][1],
+        path,
+        _cross_fit(pool, halves, max_experts, margin),
+        _cross_fit(pool, halves, 1, margin),
+    )
+
+
+def pick_experts(weights: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """Picks the most probable expert of each image.
+
+    Args:
+        weights: float array `(n, experts)`. Probabilities of the expert
+            prediction network, in [0, 1].
+        threshold: float. Least probability of an expert, in [0, 1].
+
+    Returns:
+        Int array `(n,)` in [-1, experts), as a bank takes it; -1, the
+        baseline, where no expert is as probable as `threshold`. Equal ones
+        go to the lower index.
+
+    Raises:
+        ValueError: if the shape does not fit, or there are no probabilities.
+    """
+    weights = np.asarray(weights)
+    outside = np.count_nonzero(~((weights >= 0) & (weights <= 1)))
+    if weights.ndim != 2 or weights.shape[1] == 0 or outside:
+        raise ValueError(
+            "`weights` must have shape (examples, experts) and be in [0, 1]. "
+            f"Received: shape {weights.shape}, {outside} values outside."
+        )
+    probable = weights.max(axis=1) >= threshold
+    return np.where(probable, weights.argmax(axis=1), -1)
+
+
+def route(
+    features_by_expert: np.ndarray,
+    weights: np.ndarray,
+    labels: np.ndarray,
+    baseline: np.ndarray | None = None,
+    threshold: float = 0.5,
+) -> np.ndarray:
+    """Scores features that come from each image's own expert.
+
+    The experts must be of one bank, whose features share a space.
+
+    Args:
+        features_by_expert: float array `(experts, n, d)`.
+        weights: float array `(n, experts)`. Probabilities of the expert
+            prediction network, in [0, 1].
+        labels: int array `(n,)`.
+        baseline: float array `(n, d)`. Features for images without an expert
+            as probable as `threshold`. None: the most probable is taken,
+            however improbable.
+        threshold: float. In [0, 1].
+
+    Returns:
+        Bool array `(n,)`. Whether the nearest other example has the label of
+        each.
+
+    Raises:
+        ValueError: if shapes do not fit, or a value is not finite.
+    """
+    features_by_expert = np.asarray(features_by_expert)
+    chosen = pick_experts(weights, 0.0 if baseline is None else threshold)
+    shape = features_by_expert.shape
+    if len(shape) != 3 or shape[:2] != np.shape(weights)[::-1]:
+        raise ValueError(
+            "`features_by_expert` (experts, examples, channels) must fit "
+            f"`weights` (examples, experts). Received: shapes {shape} and "
+            f"{np.shape(weights)}."
+        )
+    if baseline is not None and np.shape(baseline) != shape[1:]:
+        raise ValueError(
+            "`baseline` must have the shape of one expert's features. "
+            f"Received: shape {np.shape(baseline)}, not {shape[1:]}."
+        )
+    mixed = features_by_expert[chosen, np.arange(shape[1])]  # (n, d)
+    if baseline is not None:
+        mixed = np.where(chosen[:, None] < 0, baseline, mixed)
+    return leave_one_out_correct(mixed, labels)
+
+
+@dataclasses.dataclass
+class _Pool:
+    """Experts' features, and which examples sets of them get right."""
+
+    fetch: Callable[[str], np.ndarray]
+    names: list[str]
+    labels: np.ndarray
+    normalize: bool
+    num_cached: int
+    cached: dict[str, tuple] = dataclasses.field(default_factory=dict)
+    known: dict[frozenset, np.ndarray] = dataclasses.field(default_factory=dict)
+    chosen: list[str] = dataclasses.field(default_factory=list)
+    # Distances of the chosen ones, and their rounding.
+    total: np.ndarray | float = 0.0
+    bound: np.ndarray | float = 0.0
+
+    def grow(
+        self, voters: np.ndarray, max_experts: int, margin: float
+    ) -> list[tuple[str, float]]:
+        """Chooses experts by the examples in `voters`, bool `(n,)`."""
+        path, hits = [], 0
+        num = np.count_nonzero(voters)
+        while len(path) < min(max_experts, len(self.names)):
+            chosen = [name for name, _ in path]
+            rest = [name for name in self.names if name not in chosen]
+            scores = [
+                np.count_nonzero(self.correct([*chosen, name])[voters])
+                for name in rest
+            ]
+            best = int(np.argmax(scores))
+            if path and scores[best] <= hits + margin * num:
+                break
+            hits = scores[best]
+            path.append((rest[best], float(hits / num)))
+        return path
+
+    def correct(self, names: list[str]) -> np.ndarray:
+        """Tells for each example whether the experts' features fit it."""
+        key = frozenset(names)
+        if key not in self.known:
+            if len(names) == 1:
+                features = self._features(names[0])
+                correct = leave_one_out_correct(features, self.labels)
+            else:
+                correct = self.labels[self._nearest(names)] == self.labels
+            self.known[key] = correct
+        return self.known[key]
+
+    def _features(self, name: str) -> np.ndarray:
+        features = np.asarray(self.fetch(name), np.float64)
+        if features.ndim != 2 or len(features) != len(self.labels):
+            raise ValueError(
+                "Features of an expert must have shape (examples, channels), "
+                f"with {len(self.labels)} examples. "
+                f"Received: shape {features.shape} of {name!r}."
+            )
+        return features
+
+    def _scale(self, centered: np.ndarray) -> float:
+        """Gives what squared distances are divided by."""
+        if not self.normalize:
+            return 1.0
+        return np.einsum("nd,nd->", centered, centered) / len(centered) or 1.0
+
+    def _distances(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Gives squared distances `(n, n)` and their rounding `(n,)`."""
+        if name in self.cached:
+            return self.cached[name]
+        features = self._features(name)
+        largest, channels = np.abs(features).max(initial=0), features.shape[1]
+        features = features - features.mean(axis=0)
+        root = np.sqrt(self._scale(features))
+        features /= root
+        squares = np.einsum("nd,nd->n", features, features)
+        distances = features @ features.T
+        distances *= -2
+        distances += squares[:, None]
+        distances += squares
+        np.fill_diagonal(distances, np.inf)  # no example is its own
+        # Of the product and the sums; and of the centring.
+        bound = (channels + 16) * (squares + squares.max())
+        norms = np.sqrt(squares)
+        bound += 4 * largest / root * channels**0.5 * (norms + norms.max())
+        result = distances, np.finfo(np.float64).eps * bound
+        # The first stay: candidates come round in turn, so that replacing
+        # the oldest would never find one again.
+        if len(self.cached) < self.num_cached:
+            self.cached[name] = result
+        return result
+
+    def _add_up(self, names: list[str]) -> None:
+        """Makes `total` and `bound` those of the experts."""
+        if self.chosen != names[: len(self.chosen)]:
+            self.total, self.bound, self.chosen = 0.0, 0.0, []
+        for name in names[len(self.chosen) :]:
+            distances, bound = self._distances(name)
+            self.total = self.total + distances
+            self.bound = self.bound + bound
+        self.chosen = names
+
+    def _nearest(self, names: list[str]) -> np.ndarray:
+        """Finds each example's nearest other, `(n,)`; ties to the lower."""
+        self._add_up(names[:-1])
+        distances, bound = self._distances(names[-1])
+        margin = 2 * (self.bound + bound)
+        nearest = np.empty(len(distances), np.int64)
+        for start in range(0, len(distances), TILE_ROWS):
+            tile = slice(start, start + TILE_ROWS)
+            sums = self.total[tile] + distances[tile]
+            limits = sums.min(axis=1) + margin[tile]
+            near, others = np.nonzero(sums <= limits[:, None])
+            near += start
+            if len(near) > len(sums):
+                exact = self._direct(names, near, others)
+                order = np.lexsort((others, exact, near))
+                near, others = near[order], others[order]
+            _, first = np.unique(near, return_index=True)
+            nearest[tile] = others[first]
+        return nearest
+
+    def _direct(
+        self, names: list[str], left: np.ndarray, right: np.ndarray
+    ) -> np.ndarray:
+        """Measures squared distances of pairs by their differences."""
+        distances = np.zeros(len(left))
+        for name in sorted(names, key=self.names.index):
+            features = self._features(name)
+            scale = self._scale(features - features.mean(axis=0))
+            step = max(1, DIRECT_VALUES // features.shape[1])
+            for start in range(0, len(left), step):
+                pairs = slice(start, start + step)
+                difference = features[left[pairs]] - features[right[pairs]]
+                squares = np.einsum("pd,pd->p", difference, difference)
+                distances[pairs] += squares / scale
+        return distances
+
+
+def _cross_fit(
+    pool: _Pool, halves: np.ndarray, max_experts: int, margin: float
+) -> float:
+    """Scores each half of the examples with the other half's choice."""
+    hits = 0
+    for half in (0, 1):
+        path = pool.grow(halves != half, max_experts, margin)
+        correct = pool.correct([name for name, _ in path])
+        hits += np.count_nonzero(correct[halves == half])
+    return float(hits / len(halves))

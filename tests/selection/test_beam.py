@@ -1,0 +1,56 @@
+import pytest
+
+from keras_experts.data import synthetic
+from keras_experts.selection.modules import Candidate
+from keras_experts.selection.selector import select_many
+from tests.selection.modules import mean
+from tests.selection.modules import save_module
+
+SEVERAL = ["direct_num_workers=2", "direct_running_mode=multi_processing"]
+
+
+@pytest.fixture(scope="module")
+def tasks():
+    return [synthetic.digits_task(60), synthetic.count_task(40, 4, 24)]
+
+
+def scores(selections):
+    return [
+        {entry.module: entry.score for entry in selection.ranking}
+        for selection in selections
+    ]
+
+
+@pytest.fixture(scope="module")
+def modules(collection, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("beam")
+    bank = str(collection / "acme/experts/bank/1")
+    constant = save_module(folder / "constant", lambda x: mean(x) * 0.0)
+    return [bank, save_module(folder / "mean", mean), constant]
+
+
+@pytest.mark.parametrize("options", [[], SEVERAL], ids=["one", "two"])
+def test_pipeline_scores_as_this_process_does(
+    modules, tasks, options, monkeypatch
+):
+    from keras_experts.selection import beam
+
+    monkeypatch.setattr(beam, "SHARD_IMAGES", 30)
+    local = select_many(tasks, modules, cache=False)
+    found = select_many(tasks, modules, beam=options)
+    assert scores(found) == scores(local)
+    assert [s.best.module for s in found] == [s.best.module for s in local]
+    for selection in found:
+        (skipped,) = selection.skipped
+        assert skipped["module"] == modules[2]
+        assert "the same for all 100" in skipped["reason"]
+
+
+def test_wrong_runner_option_and_functions_are_refused(modules, tasks):
+    with pytest.raises(ValueError, match="nowhere"):
+        select_many(tasks[:1], modules, beam=["runner=nowhere"])
+    function = Candidate("mean", "mean", function=mean)
+    with pytest.raises(ValueError, match="the function mean"):
+        select_many(tasks[:1], [function], beam=[])
+    with pytest.raises(ValueError, match="scores features"):
+        select_many(tasks[:1], modules, "random", beam=[])

@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from keras_experts.data.labeled_images import from_arrays
+from keras_experts.selection.features import Features
+from keras_experts.selection.modules import Candidate
+from keras_experts.selection.racing import Racing
+from keras_experts.selection.racing import plan_rounds
+from keras_experts.selection.racing import race
+from keras_experts.selection.racing import sign_test
+from keras_experts.selection.racing import stratified_order
+from keras_experts.selection.statistics import Score
+from keras_experts.selection.statistics import mean_score
+from keras_experts.selection.strategies import Knn
+from keras_experts.selection.strategies import LogMe
+
+
+@pytest.mark.parametrize("number", [2, 3, 7, 36, 240, 600])
+@pytest.mark.parametrize("examples", [50, 300, 1000])
+@pytest.mark.parametrize("budget", [0.1, 0.25, 0.5, 1.0])
+def test_budget_is_kept(number, examples, budget):
+    plan = plan_rounds(Racing("budget", budget=budget), number, examples)
+    passes = seen = 0
+    kept = number
+    for size, keep in plan:
+        assert size > seen and 1 <= keep <= kept
+        passes += keep * (size - seen)
+        seen, kept = size, keep
+    assert passes <= max(budget * number * examples, 2 * number)
+    assert seen <= examples
+
+
+def test_some_see_all_images_in_a_large_pool():
+    plan = plan_rounds(Racing("budget", budget=0.25), 36, 1000)
+    assert plan[0][1] == 36
+    assert plan[-1][0] == 1000 and plan[-1][1] >= 2
+
+
+def test_each_part_of_the_order_has_the_classes_shares(rng):
+    labels = rng.permutation(np.repeat([0, 1, 2], [600, 300, 100]))
+    order = stratified_order(labels, 0)
+    np.testing.assert_array_equal(np.sort(order), np.arange(1000))
+    for examples in (20, 100, 500):
+        counts = np.bincount(labels[order[:examples]], minlength=3)
+        shares = np.array([0.6, 0.3, 0.1]) * examples
+        assert np.abs(counts - shares).max() <= 1
+    assert (stratified_order(labels, 1) != order).any()
+
+
+def test_test_of_pairs_is_scipy_s(rng):
+    first, second = (mean_score(rng.random(80) < p) for p in (0.7, 0.5))
+    wins = np.sum(first.per_example > second.per_example)
+    losses = np.sum(first.per_example < second.per_example)
+    expected = stats.binomtest(wins, wins + losses, alternative="greater")
+    assert sign_test(first, second) == pytest.approx(expected.pvalue)
+    assert sign_test(first, first) == 1.0
+
+
+@pytest.fixture(scope="module")
+def contest():
+    """Images of noise that hold their label, and modules that blur it."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(400) % 4
+    pixels = rng.integers(0, 256, (400, 4, 4, 3)).astype(np.uint8)
+    pixels[:, 0, 0, 0] = labels * 60
+
+    def module(number, noise):
+        def features(images):
+            images = np.asarray(images)
+            told = images[:, 0, 0, :1] * 20.0
+            return np.concatenate(
+                [told, images[:, 1 + number % 3, :, 0] * noise], axis=1
+            )
+
+        name = f"noise_{noise}"
+        return Candidate(name, name, None, 4, function=features)
+
+    pool = [module(i, noise) for i, noise in enumerate((9, 1, 30, 12, 60, 40))]
+    return pool, from_arrays(pixels, labels, list("abcd")), labels
+
+
+@pytest.mark.parametrize("mode", ["error", "budget"])
+def test_clearly_best_module_wins_at_fewer_passes(contest, mode):
+    pool, images, labels = contest
+    with Features(images) as features:
+        result = race(
+            Knn(),
+            features,
+            pool,
+            np.arange(400),
+            labels,
+            Racing(mode, budget=0.4),
+        )
+        assert features.computed == result.race.passes
+        exact = Knn().score(features.get(pool[1], np.arange(400)), labels, None)
+    assert result.survivors[0] == "noise_1"
+    assert result.scores["noise_1"].value == exact.value
+    assert result.race.passes < 0.7 * 6 * 400
+    assert result.race.saved == 1 - result.race.passes / 2400
+    gone = [name for r in result.race.rounds for name in r.eliminated]
+    assert sorted(gone + result.survivors) == sorted(c.name for c in pool)
+
+
+def test_best_of_equals_is_seldom_eliminated(rng):
+    """Of 400 races of 8 equals, the first goes in at most 5 % at level 5 %."""
+    rounds, lost = 4, 0
+    for _ in range(400):
+        correct = rng.random((8, 256)) < 0.6
+        for size in (32, 64, 128, 256):
+            scores = [mean_score(row[:size]) for row in correct]
+            leader = max(scores, key=lambda score: score.value)
+            if sign_test(leader, scores[0]) <= 0.05 / (rounds * 7):
+                lost += 1
+                break
+    assert stats.binomtest(lost, 400, 0.05, "greater").pvalue > 0.01
+
+
+def test_module_that_fails_on_the_way_is_out(contest):
+    pool, images, labels = contest
+    calls = []
+
+    def failing(batch):
+        calls.append(len(batch))
+        rows = np.asarray(batch)[:, 0, 0]
+        return rows * (np.nan if sum(calls) > 100 else 1.0)
+
+    pool = [*pool, Candidate("failing", "failing", None, 4, function=failing)]
+    with Features(images) as features:
+        result = race(
+            *(Knn(), features, pool, np.arange(400), labels, Racing("error"))
+        )
+        assert "NaN" in features.failed["failing"]
+    assert "failing" not in result.scores
+
+
+def test_test_needs_scores_of_examples(contest):
+    pool, images, labels = contest
+    arguments = (pool, np.arange(400), labels, Racing("error"))
+    with Features(images) as features:
+        with pytest.raises(ValueError, match="such as knn"):
+            race(LogMe(), features, *arguments)
+    with pytest.raises(ValueError, match="such as knn"):
+        sign_test(Score(1.0), Score(0.5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mode": "fast"}, "`mode` must be one of"),
+        ({"error": 1.0}, r"`error` must be in \(0, 1\)"),
+        ({"budget": 0.0}, r"`budget` must be in \(0, 1\]"),
+    ],
+)
+def test_wrong_races_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Racing(**arguments)

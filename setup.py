@@ -16,7 +16,7 @@ SERVE = ["starlette>=0.46", "uvicorn>=0.34"]
 TPU = ["tensorflow-tpu>=2.20,<2.21", "tensorflow>=2.20,<2.21"]
 TEST = ["build>=1.2", "jax>=0.7", "pytest>=8", "pytest-timeout>=2.3"]
 TEST += ["pytest-xdist>=3.6", "ruff>=0.17,<0.18", "playwright>=1.50"]
-TEST += [*SERVE, *TEXT, *BEAM]
+TEST += ["ipykernel>=6", "nbclient>=0.10", *SERVE, *TEXT, *BEAM]
 BENCH = ["faiss-cpu>=1.10", *PLOT]
 PARITY = ["torch==2.13.0", "transformers>=4.50,<6"]
 

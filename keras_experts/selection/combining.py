@@ -105,15 +105,10 @@ def combine(
             f"`names` must hold at least one expert. Received: {names}."
         )
     labels = np.asarray(labels)
-    if labels.ndim != 1 or len(labels) < 2:
-        raise ValueError(
-            "`labels` must be of at least two examples. "
-            f"Received: shape {labels.shape}."
-        )
-    num_cached = cache_bytes // (8 * len(labels) ** 2)
+    num_cached = cache_bytes // (8 * max(labels.size, 1) ** 2)
     names = list(dict.fromkeys(names))
     pool = _Pool(features, names, labels, normalize, num_cached)
-    path = pool.grow(np.ones(len(labels), bool), max_experts, margin)
+    path = pool.grow(np.ones(labels.shape, bool), max_experts, margin)
     names = [name for name, _ in path]
     halves = assign_folds(labels, seed, 2)
     return Combination(
@@ -251,11 +246,11 @@ class _Pool:
 
     def _features(self, name: str) -> np.ndarray:
         features = np.asarray(self.fetch(name), np.float64)
-        if features.ndim != 2 or len(features) != len(self.labels):
+        if features.ndim != 2 or self.labels.shape != (len(features),):
             raise ValueError(
                 "Features of an expert must have shape (examples, channels), "
-                f"with {len(self.labels)} examples. "
-                f"Received: shape {features.shape} of {name!r}."
+                f"and labels (examples,). Received: shape {features.shape} "
+                f"of {name!r}, labels of shape {self.labels.shape}."
             )
         return features
 
@@ -270,21 +265,17 @@ class _Pool:
         if name in self.cached:
             return self.cached[name]
         features = self._features(name)
-        largest, channels = np.abs(features).max(initial=0), features.shape[1]
         features = features - features.mean(axis=0)
-        root = np.sqrt(self._scale(features))
-        features /= root
+        features /= np.sqrt(self._scale(features))
         squares = np.einsum("nd,nd->n", features, features)
         distances = features @ features.T
         distances *= -2
         distances += squares[:, None]
         distances += squares
         np.fill_diagonal(distances, np.inf)  # no example is its own
-        # Of the product and the sums; and of the centring.
-        bound = (channels + 16) * (squares + squares.max())
-        norms = np.sqrt(squares)
-        bound += 4 * largest / root * channels**0.5 * (norms + norms.max())
-        result = distances, np.finfo(np.float64).eps * bound
+        # The error of the product over d terms, and of the sums.
+        epsilon = np.finfo(np.float64).eps * (features.shape[1] + 16)
+        result = distances, epsilon * (squares + squares.max())
         # The first stay: candidates come round in turn, so that replacing
         # the oldest would never find one again.
         if len(self.cached) < self.num_cached:

@@ -45,7 +45,7 @@ def refit(make_model, features, labels, folds=5):
 
 def exact_logistic(num):
     strength = 1 / (REGULARIZATION * num)
-    return LogisticRegression(C=strength, tol=1e-9, max_iter=10_000)
+    return LogisticRegression(C=strength, tol=1e-7, max_iter=10_000)
 
 
 class VoteOfPairs:

@@ -44,7 +44,7 @@ class Embedder:
     def __init__(self, images: LabeledImages, trust: bool = False):
         self._images = images
         self._trust = trust
-        self._loaded: OrderedDict[Source, _Forward] = OrderedDict()
+        self._loaded: OrderedDict[Source, LoadedSource] = OrderedDict()
         self._scaled_size = 0
 
     def features(
@@ -83,7 +83,7 @@ class Embedder:
                 else:
                     yield chosen, part, rows
 
-    def _load(self, source: Source) -> "_Forward":
+    def _load(self, source: Source) -> "LoadedSource":
         if source in self._loaded:
             self._loaded.move_to_end(source)
             return self._loaded[source]
@@ -93,7 +93,7 @@ class Embedder:
             or size + sum(map(_num_bytes, self._loaded)) > KEPT_MODULE_BYTES
         ):
             self._loaded.popitem(last=False)
-        self._loaded[source] = _Forward(source, self._trust)
+        self._loaded[source] = LoadedSource(source, self._trust)
         return self._loaded[source]
 
     def _batches(
@@ -136,7 +136,7 @@ class Embedder:
             yield batch
 
 
-class _Forward:
+class LoadedSource:
     """A loaded source: batches of images and a part to features."""
 
     def __init__(self, source: Source, trust: bool):

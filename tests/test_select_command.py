@@ -1,0 +1,131 @@
+"""`keras-experts select`: what it prints and leaves, and how it fails."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_experts import cli
+from tests.selection.modules import mean
+from tests.selection.modules import save_module
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory):
+    """Three modules of mean colours, and one that fails."""
+    folder = tmp_path_factory.mktemp("pool")
+
+    def blurred(images):
+        return tf.reduce_mean(images, (1, 2, 3))[:, None] + 0.0 * mean(images)
+
+    save_module(folder / "colour", mean)
+    save_module(folder / "grey", blurred)
+    save_module(folder / "nan", lambda x: mean(x) / 0.0 * 0.0)
+    pool = folder / "pool.txt"
+    pool.write_text("grey baseline\ncolour\nnan\n")
+    return pool
+
+
+@pytest.fixture
+def select(pool, image_folder, capfd, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_EXPERTS_CACHE", str(tmp_path / "cache"))
+
+    def run(*arguments, modules=(pool,), task=(image_folder,)):
+        command = ["select", "--modules", *modules, "--task", *task]
+        try:
+            code = cli.main([str(a) for a in (*command, *arguments)])
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_table_says_how_sure_the_choice_is(select, pool):
+    code, out, err = select()
+    assert code == 0
+    lines = out.splitlines()
+    assert "leave-one-out accuracy of the nearest neighbour" in lines[0]
+    for column in ("score", "95 %", "over baseline", "best?", "seconds"):
+        assert any(column in line for line in lines[:4])
+    (row,) = [line for line in lines if "colour" in line and "│" in line]
+    assert "100.0%" in row and "+" in row and "±" in row
+    assert lines[-1] == f"best {pool.parent / 'colour'}"
+    assert "passes" in lines[-2]
+    # What failed is named once, on stderr.
+    assert err.count("Left out") == 1 and "NaN or infinity" in err
+
+
+def test_json_on_stdout_is_all_there_is_on_it(select):
+    code, out, _ = select("--json", "-", "--time_limit", 100)
+    assert code == 0
+    content = json.loads(out)
+    assert content["best"].endswith("colour")
+    (skipped,) = content["skipped"]
+    assert skipped["module"].endswith("nan")
+
+
+def test_several_tasks_give_a_list(select, image_folder, tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 99, (30, 8, 8, 3)).astype(np.uint8)
+    labels = np.array(["red", "dark"] * 15)
+    pixels[::2, ..., 0] += 150
+    np.savez(tmp_path / "reds.npz", images=pixels, labels=labels)
+    tasks = (image_folder, tmp_path / "reds.npz")
+    code, out, _ = select("--json", "-", task=tasks)
+    assert code == 0
+    assert [row["task"] for row in json.loads(out)][1] == "reds"
+
+
+def test_strategies_and_their_settings_are_flags(select, monkeypatch):
+    from keras_experts.selection.strategies import Knn
+
+    found = []
+    score = Knn.score
+    monkeypatch.setattr(
+        Knn, "score", lambda self, *a: found.append(self) or score(self, *a)
+    )
+    setting = ("--gin_param", "Knn.k = 3", 'Knn.metric = "cosine"')
+    assert select(*setting)[0] == 0
+    assert set(found) == {Knn(3, "cosine")}
+    code, out, _ = select("--strategy", "logme")
+    assert code == 0 and "LogME" in out.splitlines()[0]
+
+
+def test_race_and_combination_are_reported(select):
+    code, out, _ = select("--racing", "budget", "--budget", 0.9, "--combine")
+    assert code == 0
+    assert any(line.startswith("saved by racing") for line in out.splitlines())
+    assert any(line.startswith("combined ") for line in out.splitlines())
+
+
+def test_page_is_written(select, tmp_path):
+    code, _, _ = select("--report", tmp_path / "report.html")
+    assert code == 0
+    assert "colour" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (("--strategy", "best"), 2, "invalid choice"),
+        (("--racing", "budget", "--budget", "2"), 1, "`budget` must be"),
+        (("--gin_param", "Knn.neighbours = 2"), 1, "neighbours"),
+        (("--strategy", "name_matching"), 1, "needs a hierarchy"),
+        (("--strategy", "domain_prediction"), 1, "prediction network"),
+        (("--strategy", "label_matching"), 1, "upstream head"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(select, arguments, code, reason):
+    found, out, err = select(*arguments)
+    assert (found, out) == (code, "")
+    (line,) = err.splitlines()
+    assert reason in line and "Traceback" not in line
+
+
+def test_all_modules_failing_is_exit_1(select, pool):
+    code, out, err = select(modules=(pool.parent / "nan",))
+    assert (code, out) == (1, "")
+    assert "At least one module must work" in err.splitlines()[-1]

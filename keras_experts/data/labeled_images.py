@@ -66,7 +66,9 @@ def concatenate(parts: Sequence[LabeledImages]) -> LabeledImages:
 
     def place(index: int) -> tuple[LabeledImages, int]:
         owner = int(np.searchsorted(ends, index, side="right"))
-        return parts[owner], int(index - ends[owner] + parts[owner].num_examples)
+        return parts[owner], int(
+            index - ends[owner] + parts[owner].num_examples
+        )
 
     def read(indices: np.ndarray) -> np.ndarray:
         images = np.empty(len(indices), object)

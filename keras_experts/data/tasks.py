@@ -5,15 +5,19 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
+from keras_experts.checks import first_line
 from keras_experts.data import folders
 from keras_experts.data import tfds_reader
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.labeled_images import from_arrays
+from keras_experts.data.preprocessing import decode
 
 # Share of the images of a task without a test set that become one.
 TEST_SHARE = 0.2
-MIN_IMAGES_A_CLASS = 2
+# How whole JPEG and PNG files begin and end.
+ENDS = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND\xaeB`\x82"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +39,15 @@ class Task:
         """Name of each label."""
         return self.train.class_names
 
-    def check_classes(self, labels: np.ndarray) -> None:
+    def check_classes(self, labels: np.ndarray) -> list[str]:
         """Raises unless the labels `(n,)` are fit to learn from.
 
+        Returns:
+            Names of the classes with a single image, of which little can be
+            learnt.
+
         Raises:
-            ValueError: if there is one class, or a class has one image.
+            ValueError: if there is one class.
         """
         counts = np.bincount(labels, minlength=len(self.class_names))
         present = np.flatnonzero(counts)
@@ -49,16 +57,9 @@ class Task:
                 "A task must have at least two classes among its training "
                 f"images. Received: {self.name} with {names}."
             )
-        few = [
-            f"{name} ({count})"
-            for name, count in zip(self.class_names, counts, strict=True)
-            if 0 < count < MIN_IMAGES_A_CLASS
+        return [
+            self.class_names[label] for label in np.flatnonzero(counts == 1)
         ]
-        if few:
-            raise ValueError(
-                f"Each class must have at least {MIN_IMAGES_A_CLASS} training "
-                f"images. Received: {self.name} with {', '.join(few)}."
-            )
 
 
 def load_task(
@@ -112,8 +113,11 @@ def split_by_hash(contents: list[bytes]) -> tuple[list[int], list[int]]:
     Returns:
         Indices of the training contents, and of the test contents.
     """
-    digests = [hashlib.sha256(content).digest() for content in contents]
-    order = sorted(range(len(contents)), key=lambda i: (digests[i], i))
+    return _split([hashlib.sha256(content).digest() for content in contents])
+
+
+def _split(digests: list[bytes]) -> tuple[list[int], list[int]]:
+    order = sorted(range(len(digests)), key=lambda i: (digests[i], i))
     # Other bytes than those that decide the order.
     limit = int(TEST_SHARE * 2**64)
     is_test = [int.from_bytes(d[-8:], "big") < limit for d in digests]
@@ -140,11 +144,46 @@ def _from_tfds(
     # Only the files of these are looked into.
     if num_examples and num_examples < splits["train"].num_examples:
         train = f"train[:{num_examples}]"
-    return Task(
-        name,
-        tfds_reader.read(builder, train),
-        tfds_reader.read(builder, "test"),
+    train, test = (tfds_reader.read(builder, s) for s in (train, "test"))
+    if num_examples is not None:  # training finds what is damaged itself
+        train = _without_damaged(train.take(num_examples))
+    if train.class_names != test.class_names:  # texts: each split has its own
+        names = sorted({*train.class_names, *test.class_names})
+        train, test = (_renamed(images, names) for images in (train, test))
+    return Task(name, train, test)
+
+
+def _renamed(images: LabeledImages, names: list[str]) -> LabeledImages:
+    """Gives labels by the sorted names of a larger set of classes."""
+    places = np.searchsorted(names, images.class_names)
+    return dataclasses.replace(
+        images, labels=places[images.labels], class_names=names
     )
+
+
+def _without_damaged(images: LabeledImages) -> LabeledImages:
+    """Leaves out encoded images that cannot be decoded, and names them.
+
+    Those that begin and end as they should are taken for whole: to decode all
+    would take longer than a selection whose features are known.
+    """
+    kept, failed = [], {}
+    for index in range(images.num_examples):
+        (image,) = images.read(np.array([index]))
+        ends = (image.startswith(b) and image.endswith(e) for b, e in ENDS)
+        try:
+            if not any(ends):
+                decode(tf.constant(image))
+            kept.append(index)
+        except tf.errors.InvalidArgumentError as error:
+            failed[f"image {index} ({images.name(index)})"] = first_line(error)
+    if not kept:
+        raise ValueError(
+            "A task must have an image that can be decoded. "
+            f"Received: none of {images.num_examples}."
+        )
+    folders.name_left_out(failed)
+    return images.subset(kept) if failed else images
 
 
 def _from_folder(path: Path) -> Task:
@@ -159,7 +198,7 @@ def _from_folder(path: Path) -> Task:
             )
         train, test = (folders.read(part, names) for part in parts)
         # In the order of the hash: as they lie, classes come one by one.
-        train.sort(key=lambda file: hashlib.sha256(file.content).digest())
+        train.sort(key=lambda file: file.digest)
         return Task(
             path.resolve().name,
             folders.to_images(train, names),
@@ -167,7 +206,7 @@ def _from_folder(path: Path) -> Task:
         )
     names = folders.class_names(path)
     files = folders.read(path, names)
-    train, test = split_by_hash([file.content for file in files])
+    train, test = _split([file.digest for file in files])
     return Task(
         path.resolve().name,
         folders.to_images([files[i] for i in train], names),
@@ -189,18 +228,41 @@ def _from_npz(path: Path) -> Task:
             "A task file must be an .npz with `images` and `labels`, without "
             f"pickles. Received: {path} ({error})."
         ) from error
+    if images.dtype == bool:
+        images = images.astype(np.uint8) * np.uint8(255)
+    names, rows = _classes(labels, path)
+    from_arrays(images, rows, names)  # raises where they do not fit
+    digests = [hashlib.sha256(image.tobytes()).digest() for image in images]
+    train, test = (
+        from_arrays(images[side], rows[side], names) for side in _split(digests)
+    )
+    return Task(path.stem, train, test)
+
+
+def _classes(labels: np.ndarray, path: Path) -> tuple[list[str], np.ndarray]:
+    """Gives the names of the classes, sorted, and of each image its place.
+
+    Raises:
+        ValueError: if labels are not one number or text an image.
+    """
     if labels.ndim != 1:
         raise ValueError(
             "`labels` must have shape (n,). "
             f"Received: {labels.shape} in {path}."
         )
-    values = sorted(set(labels.tolist()))
-    names = [str(value) for value in values]
-    rows = np.searchsorted(values, labels)
-    from_arrays(images, rows, names)  # raises where they do not fit
-    contents = [image.tobytes() for image in images]
-    train, test = (
-        from_arrays(images[side], rows[side], names)
-        for side in split_by_hash(contents)
-    )
-    return Task(path.stem, train, test)
+    kind = labels.dtype.kind
+    is_fit = kind in "biuSU"
+    if kind == "f" and np.isfinite(labels).all():
+        is_fit = (labels % 1 == 0).all()
+    if kind == "S":
+        try:
+            labels = np.char.decode(labels, "utf-8")
+        except UnicodeDecodeError:
+            is_fit = False
+    if not is_fit:
+        raise ValueError(
+            "`labels` must be whole numbers or texts (UTF-8). "
+            f"Received: {labels.dtype} in {path}, such as {labels[:3]}."
+        )
+    values, rows = np.unique(labels, return_inverse=True)
+    return [f"{v:.0f}" if kind == "f" else str(v) for v in values], rows

@@ -46,13 +46,15 @@ def prepared_builder(name: str, data_dir: str | None):
 def read(builder, split: str) -> LabeledImages:
     """Reads one split of one label an image; images stay encoded.
 
+    Labels that are texts become classes: those of the split, sorted.
+
     Raises:
         ValueError: if the data set has no `image` and `label`, or no such
             split.
     """
     check_image(builder)
     names = class_names(builder, "label")
-    if names is None or not is_single(builder, "label"):
+    if not is_single(builder, "label"):
         raise ValueError(
             "A data set of labelled images must have the features `image` and "
             f"`label` (a class). Received: {builder.name} with "
@@ -60,6 +62,8 @@ def read(builder, split: str) -> LabeledImages:
         )
     index = index_split(builder, split, ("label",))
     labels = index.labels["label"].values.astype("int64")
+    if names is None:
+        names = index.texts["label"]
     return LabeledImages(RecordReader(index), labels, names, name=index.name_of)
 
 

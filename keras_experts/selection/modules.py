@@ -16,7 +16,6 @@ COMMENT = re.compile(r"(?:^|\s)#")  # another "#" is that of BANK#expert
 OPTION = re.compile(
     r"\s+(baseline|image_size=\d+|input_range=-?[\d.]+,-?[\d.]+)$"
 )
-PREDICTION = "epn"  # kind of an expert prediction network
 UNIT_RANGE = (0.0, 1.0)
 
 
@@ -96,7 +95,7 @@ def expand(modules: Iterable[Named]) -> list[Candidate]:
         ValueError: if a folder holds no module, a collection.json is not one
             of ours, or a pool file leads back to itself.
     """
-    found = [c for c in _expand_all(modules) if c.kind != PREDICTION]
+    found = [c for c in _expand_all(modules) if c.kind != handles.EPN]
     if not found:
         raise ValueError(
             "A pool must hold at least one module. Received: none."
@@ -113,7 +112,7 @@ def prediction_networks(modules: Iterable[Named]) -> list[Candidate]:
     Args:
         modules: as in `expand`.
     """
-    return [c for c in _expand_all(modules) if c.kind == PREDICTION]
+    return [c for c in _expand_all(modules) if c.kind == handles.EPN]
 
 
 def _expand_all(modules: Iterable[Named]) -> list[Candidate]:

@@ -211,6 +211,7 @@ class _Run:
         self._strategy, self._features = strategy, features
         self._racing = racing
         order = stratified_order(labels, racing.seed)
+        self._order = order
         self._indices, self._labels = indices[order], labels[order]
         self._plan = plan_rounds(racing, len(candidates), len(labels))
         self._exact = len(candidates) * len(labels)
@@ -276,10 +277,21 @@ class _Run:
         failed = self._features.failed
         return Result(
             Race(racing.mode, limit, rounds, self._passes, exact),
-            {h: s for h, s in self._scores.items() if h not in failed},
+            {
+                handle: self._in_task_order(score)
+                for handle, score in self._scores.items()
+                if handle not in failed
+            },
             self._seconds,
             [candidate.handle for candidate in self._alive],
         )
+
+    def _in_task_order(self, score: Score) -> Score:
+        """Puts what all examples say where the task has them."""
+        values = score.per_example
+        if values is None or len(values) < len(self._order):
+            return score
+        return Score(score.value, values[np.argsort(self._order)])
 
 
 def sign_test(better: Score, worse: Score) -> float:

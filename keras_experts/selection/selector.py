@@ -11,22 +11,17 @@ from keras_experts.console import say
 from keras_experts.data.labeled_images import concatenate
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
-from keras_experts.selection import ranking
+from keras_experts.selection.contest import Contest
 from keras_experts.selection.features import Features
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import Named
 from keras_experts.selection.modules import by_cost
 from keras_experts.selection.modules import expand
 from keras_experts.selection.modules import prediction_networks
-from keras_experts.selection.racing import Race
 from keras_experts.selection.racing import Racing
-from keras_experts.selection.racing import race
 from keras_experts.selection.ranking import Selection
 from keras_experts.selection.registry import make_strategy
-from keras_experts.selection.statistics import Score
-from keras_experts.selection.strategies import Evidence
 from keras_experts.selection.strategies import FeatureStrategy
-from keras_experts.selection.together import try_together
 
 # Of larger pools most candidates see a part of the task alone.
 EXACT_CANDIDATES = 32
@@ -125,7 +120,8 @@ def select_many(
             for contest in contests
         ]
         if report is not None:
-            contests[0].write_report(report, selections[0])
+            flags = _task_flags(tasks[0], data_dir, trust)
+            contests[0].write_report(report, selections[0], flags)
     return selections
 
 
@@ -139,6 +135,17 @@ def _open(
     if lonely:
         say(f"{task.name} has classes of one image: {', '.join(lonely)}")
     return dataclasses.replace(task, train=train)
+
+
+def _task_flags(
+    task: str | Path | Task, data_dir: str | None, trust: bool
+) -> list[str]:
+    """Gives the flags by which other commands find the task."""
+    if isinstance(task, Task):
+        return []
+    flags = ["--task", str(task)]
+    flags += ["--data_dir", data_dir] if data_dir else []
+    return [*flags, "--trust"] if trust else flags
 
 
 def _racing(racing: Racing | str, scorer, number: int) -> Racing | None:
@@ -162,19 +169,19 @@ def _contests(
     features: Features,
     candidates: list[Candidate],
     experts: Sequence[Named],
-) -> list["_Contest"]:
+) -> list["Contest"]:
     networks = prediction_networks(experts)
     contests = []
     start = 0
     for task in tasks:
         indices = np.arange(start, start + task.train.num_examples)
-        contests.append(_Contest(task, indices, features, candidates, networks))
+        contests.append(Contest(task, indices, features, candidates, networks))
         start += task.train.num_examples
     return contests
 
 
 def _score_all(
-    contests: list["_Contest"],
+    contests: list["Contest"],
     scorer,
     features: Features,
     candidates: list[Candidate],
@@ -226,118 +233,3 @@ def _score_with_beam(contests, scorer, options, trust, folder) -> None:
     evidence.features.failed.update(failed)
     for contest, found in zip(contests, scores, strict=True):
         contest.scores = found
-
-
-class _Contest:
-    """The candidates' scores for one task, as they come."""
-
-    def __init__(
-        self,
-        task: Task,
-        indices: np.ndarray,
-        features: Features,
-        candidates: list[Candidate],
-        networks: list[Candidate],
-    ):
-        self.evidence = Evidence(
-            task, indices, features, candidates, networks, self._leave_out
-        )
-        self.scores: dict[str, Score] = {}
-        self._seconds: dict[str, float] = {}
-        self._left_out: dict[str, str] = {}
-        self._race: Race | None = None
-        self._survivors: list[str] | None = None
-
-    def score(
-        self,
-        strategy: FeatureStrategy,
-        candidate: Candidate,
-        rows: np.ndarray,
-        seconds: float,
-    ) -> None:
-        """Scores a candidate by its features of all tasks' images."""
-        known = self.evidence
-        try:
-            score = strategy.score(rows[known.indices], known.labels, candidate)
-        except ValueError as error:
-            self._leave_out(candidate, str(error))
-        else:
-            self.scores[candidate.handle] = score
-            self._seconds[candidate.handle] = seconds
-
-    def race(
-        self,
-        strategy: FeatureStrategy,
-        candidates: list[Candidate],
-        racing: Racing,
-    ) -> None:
-        """Scores candidates on growing parts of the task."""
-        known = self.evidence
-        result = race(
-            strategy,
-            known.features,
-            candidates,
-            known.indices,
-            known.labels,
-            racing,
-            known.task.name,
-        )
-        self._race, self._survivors = result.race, result.survivors
-        self.scores, self._seconds = result.scores, result.seconds
-
-    def _leave_out(self, candidate: Candidate, reason: str) -> None:
-        self._left_out[candidate.handle] = reason
-        say(f"Left out {candidate.name}: {reason}")
-
-    def finish(
-        self, name: str, strategy, margin: float, combining: bool
-    ) -> Selection:
-        """Ranks what was scored, and picks."""
-        known = self.evidence
-        failed = {**known.features.failed, **self._left_out}
-        if not self.scores:
-            reason = next(iter(failed.values()), "")
-            raise ValueError(
-                "At least one module must work. Received: "
-                f"{len(failed)} that failed, the first because: {reason}"
-            )
-        entries = ranking.rank(
-            known.candidates,
-            self.scores,
-            self._seconds,
-            len(known.indices),
-            strategy.is_share,
-            self._survivors,
-        )
-        baselines = [c.handle for c in known.candidates if c.is_baseline]
-        return Selection(
-            known.task.name,
-            len(known.indices),
-            name,
-            baselines[0] if baselines else None,
-            ranking.pick(entries, known.candidates, margin),
-            entries,
-            [{"module": m, "reason": reason} for m, reason in failed.items()],
-            strategy.title,
-            strategy.is_share,
-            margin,
-            known.features.computed,
-            known.features.found,
-            self._race,
-            try_together(known, entries) if combining else None,
-        )
-
-    def write_report(self, path: str | Path, selection: Selection) -> None:
-        """Writes a page to look at."""
-        from keras_experts.selection import report
-
-        known = self.evidence
-        report.write_report(
-            path,
-            selection,
-            known.task,
-            known.features,
-            known.indices,
-            known.candidates,
-            self.scores,
-        )

@@ -1,3 +1,7 @@
+import hashlib
+import os
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -43,6 +47,84 @@ def test_train_and_test_folders_are_taken(image_folder, tmp_path):
     assert task.train.num_examples == task.test.num_examples == 30
 
 
+@pytest.fixture
+def photos(image_folder, tmp_path):
+    """A copy of the folder of images, to damage."""
+    return shutil.copytree(image_folder, tmp_path / "photos")
+
+
+def damage(path):
+    path.write_bytes(path.read_bytes()[:60])
+
+
+@pytest.mark.parametrize(("number", "lines"), [(1, 1), (5, 5), (9, 6)])
+def test_damaged_files_are_named_and_left_out(photos, capfd, number, lines):
+    paths = sorted((photos / "dog").iterdir())
+    for path in paths[:number]:
+        damage(path)
+    task = load_task(photos)
+    assert task.train.num_examples + task.test.num_examples == 30 - number
+    labels = np.concatenate([task.train.labels, task.test.labels])
+    assert np.bincount(labels).tolist() == [10, 10 - number, 10]
+    err = capfd.readouterr().err.splitlines()
+    assert len(err) == lines
+    for path, line in zip(paths[: min(number, 5)], err):
+        assert line.startswith(f"Left out {path}: ")
+    if number > 5:
+        assert err[5] == f"and {number - 5} more"
+
+
+def test_class_of_damaged_files_alone_is_refused(photos):
+    for path in (photos / "dog").iterdir():
+        damage(path)
+    with pytest.raises(ValueError, match="can be read.*dog with none.*0.png"):
+        load_task(photos)
+
+
+def test_other_files_and_loops_are_passed_over(photos, capfd):
+    dog = photos / "dog"
+    (dog / "more" / "DEEPER").mkdir(parents=True)
+    (dog / "0.png").rename(dog / "more" / "DEEPER" / "0.PNG")
+    for name in ("notes.txt", "Thumbs.db", "._0.png", ".hidden.jpg", "0.mp4"):
+        (dog / name).write_bytes(b"no image")
+    (dog / ".thumbnails").mkdir()
+    (dog / "folder.png").mkdir()
+    shutil.copy(dog / "1.png", dog / ".thumbnails")
+    (dog / "loop").symlink_to(photos)
+    (dog / "self.png").symlink_to(dog / "self.png")
+    (dog / "nowhere.png").symlink_to(dog / "nothing.png")
+    os.mkfifo(dog / "pipe.png")
+    (photos / "__MACOSX").mkdir()
+    task = load_task(photos)
+    assert task.class_names == ["cat", "dog", "fish"]
+    assert task.train.num_examples + task.test.num_examples == 30
+    assert capfd.readouterr().err == ""
+
+
+def test_photos_that_nothing_reads_are_named(photos, capfd):
+    (photos / "dog" / "1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    load_task(photos)
+    assert "1.HEIC: HEIC or alike" in capfd.readouterr().err
+
+
+def test_file_that_becomes_a_png_keeps_its_side(photos):
+    digests = {}
+    for number, path in enumerate(sorted(photos.rglob("*.png"))):
+        target = path.with_suffix(".tiff")
+        Image.open(path).save(target)
+        path.unlink()
+        digest = hashlib.sha256(target.read_bytes()).digest()
+        digests[str(target)] = digest
+    task = load_task(photos)
+    for images, is_test in ((task.train, False), (task.test, True)):
+        names = [images.name(index) for index in range(images.num_examples)]
+        found = [digests.pop(name) for name in names]
+        assert found == sorted(found)
+        shares = [int.from_bytes(d[-8:], "big") / 2**64 for d in found]
+        assert all((share < 0.2) == is_test for share in shares)
+    assert not digests
+
+
 def test_arrays_of_a_file_are_a_task(tmp_path, rng):
     images = rng.integers(0, 256, (40, 8, 8)).astype(np.uint8)
     labels = np.tile([3, 7], 20)
@@ -52,6 +134,79 @@ def test_arrays_of_a_file_are_a_task(tmp_path, rng):
     originals = {image.tobytes(): label for image, label in zip(images, labels)}
     for image, label in contents(task.train) + contents(task.test):
         assert originals[image[..., 0].tobytes()] == (3, 7)[label]
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["fish", "cat"], ["cat", "fish"]),
+        (np.array(["öl", "ähre"], object).astype("U"), ["ähre", "öl"]),
+        (["öl".encode(), b"cat"], ["cat", "öl"]),
+        ([True, False], ["False", "True"]),
+        ([10.0, 2.0], ["2", "10"]),
+        (np.array([2**63, 3], np.uint64), ["3", str(2**63)]),
+        ([5, -1], ["-1", "5"]),
+    ],
+)
+def test_labels_of_every_kind_are_classes(tmp_path, rng, labels, names):
+    images = rng.integers(0, 256, (40, 4, 4, 3)).astype(np.uint8)
+    labels = np.tile(labels, 20)
+    np.savez(tmp_path / "t.npz", images=images, labels=labels)
+    task = load_task(tmp_path / "t.npz")
+    assert task.class_names == names
+    first = {image.tobytes() for image in images[::2]}
+    for image, label in contents(task.train) + contents(task.test):
+        is_first = image.tobytes() in first
+        order = [1, 0] if labels[0] > labels[1] else [0, 1]
+        assert label == order[0 if is_first else 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "what"),
+    [
+        ([0.5, 1.0], "float64"),
+        ([np.nan, 1.0], "float64"),
+        ([np.inf, 1.0], "float64"),
+        ([1j, 1.0], "complex128"),
+        ([b"\xff", b"a"], r"\|S1"),
+        (np.array(["2020", "2021"], "M8[Y]"), "datetime64"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused(tmp_path, labels, what):
+    images = np.zeros((2, 4, 4), np.uint8)
+    np.savez(tmp_path / "t.npz", images=images, labels=np.array(labels))
+    with pytest.raises(ValueError, match=f"whole numbers or texts.*{what}"):
+        load_task(tmp_path / "t.npz")
+
+
+@pytest.mark.parametrize("key", ["images", "labels"])
+def test_arrays_of_objects_are_refused(tmp_path, key):
+    arrays = {"images": np.zeros((2, 4, 4), np.uint8), "labels": np.arange(2)}
+    arrays[key] = np.array([{"a": 1}, None], object)
+    np.savez(tmp_path / "t.npz", **arrays)
+    with pytest.raises(ValueError, match="without pickles.*t.npz"):
+        load_task(tmp_path / "t.npz")
+
+
+def test_images_of_true_and_false_are_white_and_black(tmp_path):
+    images = np.zeros((20, 4, 4), bool)
+    images[:, :2] = True
+    np.savez(tmp_path / "t.npz", images=images, labels=np.arange(20) % 2)
+    for image, _ in contents(load_task(tmp_path / "t.npz").train):
+        expected = np.repeat(images[0][..., None] * 255, 3, axis=-1)
+        np.testing.assert_array_equal(image, expected)
+
+
+def test_one_class_is_refused_and_single_images_are_told(tmp_path, rng):
+    images = rng.integers(0, 256, (40, 4, 4)).astype(np.uint8)
+    np.savez(tmp_path / "t.npz", images=images, labels=[7] * 40)
+    task = load_task(tmp_path / "t.npz")
+    with pytest.raises(ValueError, match=r"two classes.*t with \['7'\]"):
+        task.check_classes(task.train.labels)
+    np.savez(tmp_path / "t.npz", images=images, labels=[7] * 20 + [8] * 20)
+    task = load_task(tmp_path / "t.npz")
+    assert task.check_classes(np.array([0, 0, 1, 0])) == ["8"]
+    assert task.check_classes(np.array([0, 0, 1, 1])) == []
 
 
 @pytest.mark.parametrize(
@@ -138,3 +293,51 @@ def test_first_images_of_many_shards_are_those_of_the_first(tmp_path):
         for image, _ in contents(task.train)
     ]
     assert pixels == list(range(60))
+
+
+def test_texts_of_a_tfds_set_are_classes(write_set, tmp_path):
+    import tensorflow_datasets as tfds
+
+    # The test split holds the first four images.
+    labels = ["owl", "öl", "cat", "owl", *["cat", "dog"] * 3]
+    write_set(tfds.features.Text(), labels, "texts")
+    task = load_task("texts", str(tmp_path), 100)
+    assert task.class_names == ["cat", "dog", "owl", "öl"]
+    assert task.test.class_names == task.class_names
+    for images, expected in ((task.train, labels), (task.test, labels[:4])):
+        found = [images.class_names[label] for label in images.labels]
+        assert found == expected
+    few = load_task("texts", str(tmp_path), 2)
+    assert few.class_names == ["cat", "owl", "öl"]
+    assert few.train.labels.tolist() == [1, 2]
+
+
+def test_damaged_images_of_a_tfds_set_are_left_out(write_set, tmp_path, capfd):
+    import tensorflow_datasets as tfds
+
+    classes = tfds.features.ClassLabel(names=["b", "a"])
+    builder = write_set(classes, [0, 1] * 6, "harmed", shards=1)
+    (path,) = map(str, builder.data_path.glob("*train*"))
+    records = list(tf.data.TFRecordDataset(path).as_numpy_iterator())
+    with tf.io.TFRecordWriter(path) as writer:
+        for number, record in enumerate(records):
+            example = tf.train.Example.FromString(record)
+            image = example.features.feature["image"].bytes_list
+            if number in (3, 8):
+                image.value[0] = image.value[0][:50]
+            writer.write(example.SerializeToString())
+    capfd.readouterr()  # what TFDS says when it writes
+    task = load_task("harmed", str(tmp_path), 10)
+    assert task.class_names == ["b", "a"]
+    assert task.train.labels.tolist() == [0, 1, 0, 0, 1, 0, 1, 1]
+    found = [
+        int(tf.io.decode_image(image)[0, 0, 0])
+        for image, _ in contents(task.train)
+    ]
+    assert found == [0, 1, 2, 4, 5, 6, 7, 9]
+    err = capfd.readouterr().err.splitlines()
+    assert [line.partition(" (")[0] for line in err] == [
+        "Left out image 3",
+        "Left out image 8",
+    ]
+    assert path in err[0]

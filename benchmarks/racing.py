@@ -1,0 +1,146 @@
+"""Races against the exact selection, on real tasks and trained experts.
+
+    python benchmarks/racing.py --collection C --data_dir D --tasks flowers5 ...
+
+C is a collection of trained experts (docs/real_run.md trains one). All
+features are computed once and kept; races are then run from them with several
+orders of the images, and so is successive halving as in SHiFT (a budget that
+is shared equally among the rounds, half of the candidates after each). Prints
+`name value unit` lines: `regret` is the exact winner's accuracy less that of
+the race's, on all images, in points; `agrees` the share of races that have the
+same winner or one within 0.5 points.
+"""
+
+import argparse
+import math
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from keras_experts.console import progress
+from keras_experts.data.tasks import load_task
+from keras_experts.selection.features import Features
+from keras_experts.selection.modules import by_cost
+from keras_experts.selection.modules import expand
+from keras_experts.selection.neighbors import leave_one_out_accuracy
+from keras_experts.selection.racing import Racing
+from keras_experts.selection.racing import race
+from keras_experts.selection.racing import stratified_order
+from keras_experts.selection.strategies import Knn
+
+CLOSE = 0.005  # of accuracy
+
+
+class Kept:
+    """Features that are all there, as a race asks for them."""
+
+    def __init__(self, rows: dict[str, np.ndarray]):
+        self.rows = rows
+        self.failed: dict[str, str] = {}
+
+    def compute(self, candidates, indices, on_ready):
+        for candidate in candidates:
+            on_ready(candidate, self.rows[candidate.handle][indices], 0.0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--collection", required=True)
+    parser.add_argument("--data_dir", required=True)
+    parser.add_argument("--tasks", nargs="+", required=True)
+    parser.add_argument("--budget", type=float, default=0.25)
+    parser.add_argument("--error", type=float, default=0.05)
+    parser.add_argument("--seeds", type=int, default=20)
+    options = parser.parse_args()
+    candidates = by_cost(expand([options.collection]))
+    print(f"racing_candidates {len(candidates)} modules")
+    ways = {
+        "budget": our_race(Racing("budget", budget=options.budget)),
+        "error": our_race(Racing("error", error=options.error)),
+        "halving": halving(options.budget),
+    }
+    close: dict[str, int] = dict.fromkeys(ways, 0)
+    for task in options.tasks:
+        rows, labels = compute(task, options.data_dir, candidates)
+        exact = {
+            handle: leave_one_out_accuracy(features, labels)
+            for handle, features in rows.items()
+        }
+        best = max(exact.values())
+        print(f"racing_{task}_best {best:.4f} share")
+        for name, way in ways.items():
+            found = [
+                way(seed, candidates, rows, labels)
+                for seed in range(options.seeds)
+            ]
+            regrets = np.array([best - exact[winner] for winner, _ in found])
+            passes = np.mean([share for _, share in found])
+            agrees = np.mean(regrets <= CLOSE + 1e-9)
+            close[name] += regrets[0] <= CLOSE + 1e-9
+            print(f"racing_{task}_{name}_regret {100 * regrets.mean():.2f} %")
+            print(f"racing_{task}_{name}_agrees {agrees:.2f} share")
+            print(f"racing_{task}_{name}_passes {passes:.3f} share")
+    for name, number in close.items():
+        print(f"racing_{name}_tasks_within_half_a_point {number} tasks")
+
+
+def compute(task: str, data_dir: str, candidates):
+    images = load_task(task, data_dir, 1000).train
+    rows: dict[str, np.ndarray] = {}
+    places = np.arange(images.num_examples)
+    with (
+        Features(images) as features,
+        progress(task, len(candidates) * len(places)) as bar,
+    ):
+        features.compute(
+            candidates, places, lambda c, r, _: rows.update({c.handle: r}), bar
+        )
+    return rows, images.labels
+
+
+def our_race(racing: Racing):
+    def run(seed, candidates, rows, labels):
+        seeded = Racing(racing.mode, racing.error, racing.budget, seed)
+        result = race(
+            Knn(),
+            Kept(rows),
+            [c for c in candidates if c.handle in rows],
+            np.arange(len(labels)),
+            labels,
+            seeded,
+        )
+        return result.survivors[0], 1 - result.race.saved
+
+    return run
+
+
+def halving(budget: float):
+    """Successive halving: every round costs the same, and half stay."""
+
+    def run(seed, candidates, rows, labels):
+        order = stratified_order(labels, seed)
+        alive = list(rows)
+        number = len(labels)
+        rounds = math.ceil(math.log2(len(alive)))
+        share = budget * len(alive) * number / rounds
+        seen = passes = 0
+        for _ in range(rounds):
+            more = min(int(share / len(alive)), number - seen)
+            passes += more * len(alive)
+            seen += more
+            chosen = order[:seen]
+            alive.sort(
+                key=lambda h: (
+                    -leave_one_out_accuracy(rows[h][chosen], labels[chosen])
+                )
+            )
+            alive = alive[: math.ceil(len(alive) / 2)]
+        return alive[0], passes / (len(rows) * number)
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""The candidates' scores for one task, as they come, and what follows."""
+
+from pathlib import Path
+
+import numpy as np
+
+from keras_experts.console import say
+from keras_experts.data.tasks import Task
+from keras_experts.selection import ranking
+from keras_experts.selection.features import Features
+from keras_experts.selection.modules import Candidate
+from keras_experts.selection.racing import Race
+from keras_experts.selection.racing import Racing
+from keras_experts.selection.racing import race
+from keras_experts.selection.ranking import Selection
+from keras_experts.selection.statistics import Score
+from keras_experts.selection.strategies import Evidence
+from keras_experts.selection.strategies import FeatureStrategy
+from keras_experts.selection.together import try_together
+
+
+class Contest:
+    """Scores candidates for a task.
+
+    Args:
+        task: Task.
+        indices: int array `(n,)`. Where its training images are in `features`.
+        features: Features.
+        candidates: list of Candidate.
+        networks: list of Candidate. Expert prediction networks.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        indices: np.ndarray,
+        features: Features,
+        candidates: list[Candidate],
+        networks: list[Candidate],
+    ):
+        self.evidence = Evidence(
+            task, indices, features, candidates, networks, self._leave_out
+        )
+        self.scores: dict[str, Score] = {}
+        self._seconds: dict[str, float] = {}
+        self._left_out: dict[str, str] = {}
+        self._race: Race | None = None
+        self._survivors: list[str] | None = None
+
+    def score(
+        self,
+        strategy: FeatureStrategy,
+        candidate: Candidate,
+        rows: np.ndarray,
+        seconds: float,
+    ) -> None:
+        """Scores a candidate by its features of all tasks' images."""
+        known = self.evidence
+        try:
+            score = strategy.score(rows[known.indices], known.labels, candidate)
+        except ValueError as error:
+            self._leave_out(candidate, str(error))
+        else:
+            self.scores[candidate.handle] = score
+            self._seconds[candidate.handle] = seconds
+
+    def race(
+        self,
+        strategy: FeatureStrategy,
+        candidates: list[Candidate],
+        racing: Racing,
+    ) -> None:
+        """Scores candidates on growing parts of the task."""
+        known = self.evidence
+        result = race(
+            strategy,
+            known.features,
+            candidates,
+            known.indices,
+            known.labels,
+            racing,
+            known.task.name,
+        )
+        self._race, self._survivors = result.race, result.survivors
+        self.scores, self._seconds = result.scores, result.seconds
+
+    def _leave_out(self, candidate: Candidate, reason: str) -> None:
+        self._left_out[candidate.handle] = reason
+        say(f"Left out {candidate.name}: {reason}")
+
+    def finish(
+        self, name: str, strategy, margin: float, combining: bool
+    ) -> Selection:
+        """Ranks what was scored, and picks."""
+        known = self.evidence
+        failed = {**known.features.failed, **self._left_out}
+        if not self.scores:
+            reason = next(iter(failed.values()), "")
+            raise ValueError(
+                "At least one module must work. Received: "
+                f"{len(failed)} that failed, the first because: {reason}"
+            )
+        entries = ranking.rank(
+            known.candidates,
+            self.scores,
+            self._seconds,
+            len(known.indices),
+            strategy.is_share,
+            self._survivors,
+        )
+        baselines = [c.handle for c in known.candidates if c.is_baseline]
+        return Selection(
+            known.task.name,
+            len(known.indices),
+            name,
+            baselines[0] if baselines else None,
+            ranking.pick(entries, known.candidates, margin),
+            entries,
+            [{"module": m, "reason": reason} for m, reason in failed.items()],
+            strategy.title,
+            strategy.is_share,
+            margin,
+            known.features.computed,
+            known.features.found,
+            self._race,
+            try_together(known, entries) if combining else None,
+        )
+
+    def write_report(
+        self, path: str | Path, selection: Selection, task_flags: list[str]
+    ) -> None:
+        """Writes a page to look at."""
+        from keras_experts.selection import report
+
+        known = self.evidence
+        report.write_report(
+            path,
+            selection,
+            known.task,
+            known.features,
+            known.indices,
+            known.candidates,
+            self.scores,
+            task_flags,
+        )

@@ -1,5 +1,6 @@
 """All adapter experts and their one backbone as a single SavedModel."""
 
+from collections.abc import Iterable
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -133,6 +134,7 @@ def write_bank(
     names: Sequence[str],
     metadata: dict,
     storage: str = "float32",
+    extras: Iterable[Path] = (),
 ) -> None:
     """Writes a bank as one reusable SavedModel, whole or not at all.
 
@@ -149,6 +151,7 @@ def write_bank(
         storage: str. One of `STORAGES`. A module in float16 is half as large,
             with features within 1e-3 (of an image's, in Euclidean norm), and
             not trainable: half precision loses small updates.
+        extras: files, as in `write_module`.
 
     Raises:
         FileExistsError: if the folder holds something.
@@ -181,7 +184,7 @@ def write_bank(
             attribute_of(name),
             _expert_object(functions, index, trainable),
         )
-    write_module(directory, root, _signatures(functions), metadata)
+    write_module(directory, root, _signatures(functions), metadata, extras)
 
 
 def round_to_storage(network: BitResNet, storage: str) -> None:

@@ -19,6 +19,8 @@ DATASET_TAGS = {
 OTHER_DATASET = "other"
 ARCHITECTURE_TAGS = {50: "resnet50-v2", 101: "resnet101-v2"}
 OTHER_ARCHITECTURE = "resnet"
+FEATURES_TASK = "image-feature-vector"
+TASKS = {handles.EPN: "image-classification"}
 LICENSES = (
     *("apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-nc-4.0"),
     *("cddl-1.0", "custom", "epl-2.0", "gpl-2.0", "gpl-3.0", "lgpl-2.0"),
@@ -71,6 +73,7 @@ def collection_page(
             for row in rows
         ],
         datasets=sorted({_tags(row)["dataset"] for row in rows}),
+        tasks=sorted({_task(row) for row in rows}),
     )
 
 
@@ -87,6 +90,11 @@ def description(row: dict) -> str:
         return (
             f"BiT network with {len(row['experts'])} adapter experts, chosen "
             "by number or by name."
+        )
+    if row["kind"] == handles.EPN:
+        return (
+            "BiT network that predicts to which of "
+            f"{len(row['experts'])} experts an image belongs."
         )
     domain = row["domain"].replace("_", " ")
     # Random images and clusters have no node.
@@ -105,6 +113,14 @@ def _overview(row: dict) -> str:
             "The baseline and, before each of its four blocks, a residual "
             "adapter for each expert. The index -1 is the baseline alone."
         )
+    if row["kind"] == handles.EPN:
+        return (
+            "It learned which images each expert of its collection was made "
+            "for: the baseline with a sigmoid for each, trained on all "
+            f"upstream images for {row['num_steps']:,} steps of "
+            f"{row['batch_size']} images. An expert whose probability has the "
+            "highest geometric mean over a task's images is chosen for it."
+        )
     domain = row["domain"].replace("_", " ")
     node = f" ({row['synset']})" if row["synset"] else ""
     how = {
@@ -117,10 +133,15 @@ def _overview(row: dict) -> str:
     )
 
 
+def _task(row: dict) -> str:
+    return TASKS.get(row["kind"], FEATURES_TASK)
+
+
 def _tags(row: dict) -> dict[str, str]:
     name = row["dataset"].lower()
     found = [tag for part, tag in DATASET_TAGS.items() if part in name]
     return {
+        "task": _task(row),
         "dataset": found[0] if found else OTHER_DATASET,
         "architecture": ARCHITECTURE_TAGS.get(row["depth"], OTHER_ARCHITECTURE),
     }

@@ -20,7 +20,11 @@ def export_run(
     publication: Publication,
     storage: str = "float32",
 ) -> list[dict]:
-    """Exports a run's baseline and experts; what is there already stays.
+    """Exports all that a run has trained; what is there already stays.
+
+    That is the baseline, the experts, a bank of those that are adapters, and
+    the expert prediction network, with what selection needs of the upstream's
+    labels: the baseline's head, and label priors where the run has them.
 
     Args:
         workdir: folder of the run.
@@ -39,29 +43,40 @@ def export_run(
     workdir = Path(workdir)
     classifier, figures = run_folder.load_baseline(workdir)
     baseline = heads.backbone_of(classifier)
+    head = run_folder.head_of(classifier, figures)
     row = _row(figures, figures["top1"], None)
     experts = _order(workdir, run_folder.list_experts(workdir))
     names = _module_names(experts)  # before all the work
     has_bank = any(kind == handles.ADAPTER for kind, _ in experts)
+    epn = run_folder.load_epn(workdir)
+    steps = 1 + len(experts) + has_bank + (epn is not None)
     with (
         CollectionWriter(Path(output), publication) as writer,
-        progress("exporting", 1 + len(experts) + has_bank) as bar,
+        progress("exporting", steps) as bar,
     ):
         source = workdir / "baseline"
-        writer.add_network(handles.BASELINE, baseline, row, source)
+        prior = run_folder.read_label_prior(source)
+        writer.add_network(handles.BASELINE, baseline, row, source, head, prior)
         bar.advance(1)
         adapters = {}
         for (kind, name), parents in experts.items():
             source = workdir / "experts" / kind / name
             network, told = _load_expert(workdir, kind, name, baseline, parents)
-            writer.add_network(names[kind, name], network, told, source)
+            own = run_folder.read_label_prior(source)
+            part = names[kind, name]
+            # Adapters share the baseline's head; full experts' are too large.
+            writer.add_network(part, network, told, source, prior=own)
             if kind == handles.ADAPTER:
-                adapters[name] = {"name": name, **told}
+                adapters[name] = {"name": name, **told}, own
             bar.advance(1)
         if has_bank:
             bank, order = run_folder.load_bank(workdir)
-            rows = [adapters[name] for name in order]
-            writer.add_bank(handles.BANK, bank, row, rows, storage)
+            rows, priors = zip(*(adapters[name] for name in order), strict=True)
+            of_bank = bank, row, [*rows], storage, head, [prior, *priors]
+            writer.add_bank(handles.BANK, *of_bank)
+            bar.advance(1)
+        if epn is not None:
+            writer.add_epn(epn[0], _epn_row(epn[1], figures))
             bar.advance(1)
         return writer.finish()
 
@@ -88,7 +103,7 @@ def _module_names(
         # Full experts are told from adapters of the same domain.
         wanted[kind, name] = f"{name}-full" if kind == handles.FULL else name
     names = {}
-    taken = {handles.BASELINE, handles.BANK}
+    taken = {handles.BASELINE, handles.BANK, handles.EPN}
     # What needs no cleaning first: others do not change its handle.
     for expert in sorted(
         wanted, key=lambda e: wanted[e] != handles.clean_name(wanted[e])
@@ -117,6 +132,15 @@ def _order(workdir: Path, found: list[tuple[str, str]]) -> dict:
     }
 
 
+def _epn_row(figures: dict, baseline: dict) -> dict:
+    """Gives what is published of a prediction network's training."""
+    told = zip(figures["experts"], figures["synsets"], strict=True)
+    experts = [{"name": name, "synset": synset} for name, synset in told]
+    hierarchy = {"hierarchy": baseline.get("hierarchy")}
+    row = _row({**hierarchy, **figures}, None, None)
+    return {**row, "experts": experts}
+
+
 def _row(
     figures: dict,
     top1: float | None,
@@ -124,10 +148,10 @@ def _row(
     parents: list[str] = [],
 ) -> dict:
     """Gives what is published of a network's training."""
-    is_baseline = figures["kind"] == handles.BASELINE
+    is_expert = figures["kind"] in (handles.ADAPTER, handles.FULL)
     return {
         "kind": figures["kind"],
-        "domain": None if is_baseline else figures["name"],
+        "domain": figures["name"] if is_expert else None,
         "synset": figures.get("synset"),
         "parents": parents,
         "dataset": figures["dataset"],

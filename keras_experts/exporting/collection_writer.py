@@ -7,18 +7,25 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
+
+import keras
+import numpy as np
 
 from keras_experts import files
 from keras_experts.exporting import archives
 from keras_experts.exporting import cards
 from keras_experts.exporting.bank_module import write_bank
+from keras_experts.exporting.extras import Extras
 from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.backbone import BitResNet
 from keras_experts.models.bit_weights import fingerprint
 from keras_experts.saved_models import handles
+from keras_experts.saved_models.upstream_labels import Head
+from keras_experts.saved_models.upstream_labels import stack_priors
 from keras_experts.saved_models.writing import write_keras_module
 
 # Stays in the collection: it is the lock on it that tells of a writer.
@@ -92,7 +99,13 @@ class CollectionWriter:
         self._lock.close()
 
     def add_network(
-        self, name: str, network: BitResNet, row: dict, source: Path
+        self,
+        name: str,
+        network: BitResNet,
+        row: dict,
+        source: Path,
+        head: Head | None = None,
+        prior: np.ndarray | None = None,
     ) -> None:
         """Adds a network without a bank.
 
@@ -101,6 +114,9 @@ class CollectionWriter:
             network: `BitResNet`.
             row: dict. What is published of its training.
             source: folder that may hold samples of its images.
+            head: Head. Of a baseline, what its features were trained with.
+            prior: float array `(outputs,)`. The label prior of what it was
+                trained on, or None.
 
         Raises:
             ValueError: if the name is no part of a handle, or `row` lacks
@@ -108,7 +124,6 @@ class CollectionWriter:
         """
         samples = source / run_folder.SAMPLES_FILE
         published = self._publication.samples and samples.exists()
-        extras = [samples] if published else []
         model = heads.image_features(network)
         metadata = {
             **row,
@@ -119,13 +134,11 @@ class CollectionWriter:
             "weights": fingerprint(network),
             "fine_tunable": True,
         }
-        if published:
-            metadata["samples_sha256"] = files.checksum(samples)
-
-        def write(folder: Path, metadata: dict) -> None:
-            write_keras_module(folder, model, "features", metadata, extras)
-
-        self._add(metadata, write)
+        extras = Extras(samples if published else None, head, prior)
+        write = functools.partial(
+            write_keras_module, model=model, output_name="features"
+        )
+        self._add(metadata, extras, write)
 
     def add_bank(
         self,
@@ -134,6 +147,8 @@ class CollectionWriter:
         row: dict,
         experts: list[dict],
         storage: str,
+        head: Head | None = None,
+        priors: Sequence[np.ndarray | None] = (),
     ) -> str:
         """Adds a bank, and gives its handle.
 
@@ -143,6 +158,9 @@ class CollectionWriter:
             row: dict. What is published of its baseline's training.
             experts: of each expert, in the bank's order, what is published.
             storage: str. As in `write_bank`.
+            head: Head. The baseline's, or None.
+            priors: label priors of the baseline and of each expert, as in
+                `stack_priors`.
 
         Raises:
             ValueError: if an expert or its name is none that can be published.
@@ -160,8 +178,38 @@ class CollectionWriter:
             "experts": experts,
         }
         names = [expert["name"] for expert in experts]
-        write = functools.partial(_write_bank, bank, names, storage)
-        return self._add(metadata, write)
+        extras = Extras(head=head, label_priors=stack_priors(priors))
+        write = functools.partial(
+            write_bank, bank=bank, names=names, storage=storage
+        )
+        return self._add(metadata, extras, write)
+
+    def add_epn(self, model: keras.Model, row: dict) -> None:
+        """Adds an expert prediction network.
+
+        Args:
+            model: from images in [0, 1] to logits `(batch, experts)`.
+            row: dict. What is published of its training, with its `experts`.
+
+        Raises:
+            ValueError: if `row` lacks something.
+        """
+        probabilities = keras.layers.Activation("sigmoid", dtype="float32")
+        network = keras.Model(model.input, probabilities(model.output))
+        network.trainable = False  # it predicts, and is no start for a task
+        metadata = {
+            **row,
+            "name": handles.EPN,
+            "num_features": model.output_shape[-1],
+            "parameters": model.count_params(),
+            "depth": heads.backbone_of(model).depth,
+            "weights": fingerprint(model),
+            "fine_tunable": False,
+        }
+        write = functools.partial(
+            write_keras_module, model=network, output_name="probabilities"
+        )
+        self._add(metadata, Extras(), write)
 
     def finish(self) -> list[dict]:
         """Writes the collection's pages and `collection.json`, the last.
@@ -186,18 +234,22 @@ class CollectionWriter:
         )
         return rows
 
-    def _add(self, metadata: dict, write: Callable[[Path, dict], None]) -> str:
+    def _add(
+        self, metadata: dict, extras: Extras, write: Callable[..., None]
+    ) -> str:
         of, name = self._publication, metadata["name"]
         handles.check_name("name", name, handles.PART_PATTERN)
         handles.check_module(metadata, name)
-        digest = _digest(metadata)
         parts = f"{of.publisher}/{of.name}/{name}"
-        version = self._version(parts, digest)
-        handle = f"{parts}/{version}"
-        metadata = {**metadata, "handle": handle}
-        folder = self._output / handle
-        if not handles.is_saved_model(folder):
-            write(folder, metadata)
+        with extras.written(self._output) as paths:
+            metadata = extras.describe(metadata, paths)
+            digest = _digest(metadata)
+            version = self._version(parts, digest)
+            handle = f"{parts}/{version}"
+            metadata = {**metadata, "handle": handle}
+            folder = self._output / handle
+            if not handles.is_saved_model(folder):
+                write(folder, metadata=metadata, extras=paths)
         row = self._rows.get(handle)
         if row is None or not (self._output / row["archive"]).exists():
             row = self._pack(metadata, digest)
@@ -221,7 +273,7 @@ class CollectionWriter:
         return {
             "experts": [],
             **published,
-            "depth": metadata["backbone"]["depth"],
+            "depth": metadata.get("backbone", metadata)["depth"],
             "path": handle,
             "archive": f"{handle}.tar.gz",
             "num_bytes": archive.stat().st_size,
@@ -280,9 +332,3 @@ def _digest(metadata: dict) -> str:
 def _collection_of(handle: str) -> tuple[str, str]:
     publisher, name, _ = handles.split_handle(handle)
     return publisher, name.rpartition("/")[0]
-
-
-def _write_bank(
-    bank: BitResNet, names: list[str], storage: str, folder: Path, metadata
-) -> None:
-    write_bank(folder, bank, names, metadata, storage)

@@ -1,7 +1,10 @@
 """Adding experts to a published bank, and removing them."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from keras_experts.exporting.bank_module import round_to_storage
 from keras_experts.exporting.collection_writer import CollectionWriter
@@ -11,6 +14,28 @@ from keras_experts.models import rebuilding
 from keras_experts.models.backbone import BitResNet
 from keras_experts.saved_models import handles
 from keras_experts.saved_models.loading import read_weights
+from keras_experts.saved_models.upstream_labels import read_head
+from keras_experts.saved_models.upstream_labels import read_label_prior
+from keras_experts.saved_models.upstream_labels import read_label_priors
+
+
+@dataclasses.dataclass(frozen=True)
+class PublishedBank:
+    """A bank of a collection, read to be edited.
+
+    Attributes:
+        collection: Path. The collection's folder.
+        publication: Publication. How the bank is published.
+        path: str. Of its SavedModel.
+        metadata: dict. What it tells of itself.
+        network: `BitResNet` with a bank.
+    """
+
+    collection: Path
+    publication: Publication
+    path: str
+    metadata: dict
+    network: BitResNet
 
 
 def add_expert(collection: str | Path, bank: str, module: str) -> str:
@@ -32,21 +57,22 @@ def add_expert(collection: str | Path, bank: str, module: str) -> str:
         ValueError: if the expert stands on another backbone, is no adapter,
             tells nothing of itself, or its name is taken.
     """
-    publication, metadata, network = _open(collection, bank)
-    rows = metadata["experts"]
+    old = _open(collection, bank)
+    rows = old.metadata["experts"]
     expert, theirs = _open_expert(module)
     if theirs.get("name") in [row["name"] for row in rows]:
         raise ValueError(
             "An expert must have a name that the bank has not. "
             f"Received: {theirs['name']!r}."
         )
-    larger = _with_experts(network, range(len(rows)), len(rows) + 1)
+    larger = _with_experts(old.network, range(len(rows)), len(rows) + 1)
     # Its backbone is the bank's only to the precision that the bank is in.
-    round_to_storage(expert, metadata.get("storage"))
+    round_to_storage(expert, old.metadata.get("storage"))
     expert_models.insert_expert(larger, len(rows), expert)
     # What the bank tells of its other experts.
     row = {key: theirs[key] for key in rows[0] if key in theirs}
-    return _write(collection, publication, metadata, larger, [*rows, row])
+    priors = [*read_label_priors(old.path), read_label_prior(module)]
+    return _write(old, larger, [*rows, row], priors)
 
 
 def remove_expert(collection: str | Path, bank: str, expert: str) -> str:
@@ -64,8 +90,8 @@ def remove_expert(collection: str | Path, bank: str, expert: str) -> str:
         FileNotFoundError: if the bank is not there.
         ValueError: if it has no such expert, or no other.
     """
-    publication, metadata, network = _open(collection, bank)
-    rows = metadata["experts"]
+    old = _open(collection, bank)
+    rows = old.metadata["experts"]
     names = [row["name"] for row in rows]
     if expert not in names or len(names) == 1:
         raise ValueError(
@@ -73,15 +99,17 @@ def remove_expert(collection: str | Path, bank: str, expert: str) -> str:
             f"Received: {expert!r}."
         )
     kept = [place for place, name in enumerate(names) if name != expert]
-    smaller = _with_experts(network, kept, len(kept))
-    kept_rows = [rows[place] for place in kept]
-    return _write(collection, publication, metadata, smaller, kept_rows)
+    smaller = _with_experts(old.network, kept, len(kept))
+    baseline, *priors = read_label_priors(old.path)
+    return _write(
+        old,
+        smaller,
+        [rows[place] for place in kept],
+        [baseline, *(priors[place] for place in kept)],
+    )
 
 
-def _open(
-    collection: str | Path, bank: str
-) -> tuple[Publication, dict, BitResNet]:
-    """Gives how a bank is published, what it tells of itself, and itself."""
+def _open(collection: str | Path, bank: str) -> PublishedBank:
     known = handles.read_rows(collection)
     found = [row for row in known if row["handle"] == bank]
     if not found or found[0]["kind"] != handles.BANK:
@@ -95,12 +123,13 @@ def _open(
     handles.check_module(metadata, path)
     network = rebuilding.rebuild(metadata, read_weights(path), path)
     try:
-        return Publication(**found[0]["publication"]), metadata, network
+        publication = Publication(**found[0]["publication"])
     except TypeError as error:
         raise ValueError(
             "A row's `publication` must have the fields of a Publication. "
             f"Received: {found[0]['publication']} of {bank} ({error})."
         ) from error
+    return PublishedBank(Path(collection), publication, path, metadata, network)
 
 
 def _open_expert(module: str) -> tuple[BitResNet, dict]:
@@ -146,16 +175,21 @@ def _with_experts(
 
 
 def _write(
-    collection: str | Path,
-    publication: Publication,
-    metadata: dict,
-    bank: BitResNet,
+    old: PublishedBank,
+    network: BitResNet,
     rows: list[dict],
+    priors: list[np.ndarray | None],
 ) -> str:
-    metadata = {key: metadata[key] for key in metadata if key != "handle"}
-    with CollectionWriter(Path(collection), publication) as writer:
+    told = {k: v for k, v in old.metadata.items() if k != "handle"}
+    with CollectionWriter(old.collection, old.publication) as writer:
         handle = writer.add_bank(
-            metadata["name"], bank, metadata, rows, metadata["storage"]
+            told["name"],
+            network,
+            told,
+            rows,
+            told["storage"],
+            read_head(old.path),
+            priors,
         )
         writer.finish()
     return handle

@@ -2,10 +2,11 @@
 
 experts.json                     the domains
 baseline/model.keras             classifier, with its head
+baseline/label_prior.npy         share of each of its outputs upstream
 experts/full/NAME/model.keras    the same, fine-tuned on a slice
 experts/adapter/NAME/adapters.npz
 .../samples.jpg                  some of its test images
-experts/KIND/NAME/label_prior.npy  share of each baseline output in its slice
+experts/KIND/NAME/label_prior.npy  the same in its slice
 epn/model.keras                  the expert prediction network
 training/adapter-*/              metrics of adapters trained together
 .../metadata.json                figures; marks the result as finished
@@ -28,6 +29,8 @@ from keras_experts.models.bit_weights import assign
 from keras_experts.models.bit_weights import fingerprint
 from keras_experts.models.bit_weights import read_npz
 from keras_experts.saved_models.handles import SAMPLES_FILE as SAMPLES_PATH
+from keras_experts.saved_models.upstream_labels import Head
+from keras_experts.saved_models.upstream_labels import load_label_prior
 
 MODEL_FILE = "model.keras"
 ADAPTERS_FILE = "adapters.npz"
@@ -57,9 +60,22 @@ def save_adapters(backbone: BitResNet, directory: Path) -> None:
 
 
 def save_label_prior(prior: np.ndarray, directory: Path) -> None:
-    """Saves an expert's label prior, float32 `(outputs,)`."""
+    """Saves the label prior of the baseline or an expert, float32 `(outputs,)`.
+
+    It is the share of each of the baseline's outputs in the training images.
+    """
     with files.whole_file(directory / PRIOR_FILE) as path:
         np.save(path, prior)
+
+
+def read_label_prior(directory: Path) -> np.ndarray | None:
+    """Reads what `save_label_prior` wrote; None in a run that is older.
+
+    Raises:
+        ValueError: if it is no distribution.
+    """
+    path = directory / PRIOR_FILE
+    return load_label_prior(path) if path.exists() else None
 
 
 def load_baseline(workdir: str | Path) -> tuple[keras.Model, dict]:
@@ -75,6 +91,27 @@ def load_baseline(workdir: str | Path) -> tuple[keras.Model, dict]:
             f"train_baseline). Received: {workdir}, which has no "
             "baseline/metadata.json."
         )
+    metadata = files.read_json(directory / "metadata.json")
+    return keras.saving.load_model(directory / MODEL_FILE), metadata
+
+
+def head_of(classifier: keras.Model, metadata: dict) -> Head:
+    """Gives the head of `load_baseline`'s classifier, with its labels."""
+    layer = classifier.get_layer(heads.HEAD_NAME)
+    kernel, bias = map(ops.convert_to_numpy, (layer.kernel, layer.bias))
+    return Head(kernel, bias, metadata["outputs"], metadata["loss"])
+
+
+def load_epn(workdir: str | Path) -> tuple[keras.Model, dict] | None:
+    """Loads the expert prediction network and its metadata.
+
+    Returns:
+        Model from images in [0, 1] to logits `(batch, experts)`, and dict;
+        None where none has been trained.
+    """
+    directory = Path(workdir) / "epn"
+    if not is_finished(directory):
+        return None
     metadata = files.read_json(directory / "metadata.json")
     return keras.saving.load_model(directory / MODEL_FILE), metadata
 

@@ -17,6 +17,7 @@ SAMPLES_FILE = METADATA_FILE.with_name("samples.jpg")
 COLLECTION_FILE = "collection.json"
 BASELINE = "baseline"  # kind and name of a collection's baseline
 BANK = "bank"  # kind and name of a module of many experts
+EPN = "epn"  # kind and name of an expert prediction network
 ADAPTER, FULL = "adapter", "full"  # kinds of experts
 DEFAULT_IMAGE_SIZE = 224
 
@@ -38,6 +39,7 @@ EXPERT_FIELDS = {
     "top1": SHARE,
     "top1_baseline": SHARE,
 }
+EPN_EXPERT_FIELDS = {"name": str, "synset": str | None}
 MODULE_FIELDS = {
     **EXPERT_FIELDS,
     "kind": str,
@@ -65,7 +67,12 @@ ROW_FIELDS = {
     "publication": dict,
 }
 # Not all modules tell these, but all code that asks expects the types.
-METADATA_FIELDS = {**MODULE_FIELDS, "experts": list, "backbone": dict}
+METADATA_FIELDS = {
+    **MODULE_FIELDS,
+    "experts": list,
+    "backbone": dict,
+    "loss": str,
+}
 
 
 def split(handle: str) -> tuple[str, str | None]:
@@ -129,11 +136,11 @@ def read_metadata(handle: str) -> dict:
     told = {k: kind for k, kind in METADATA_FIELDS.items() if k in content}
     if "backbone" in content:
         told["kind"] = str
-    if content.get("kind") == BANK:
+    if content.get("kind") in (BANK, EPN):
         told["experts"] = list
     _check_fields(content, told, what, path)
     for expert in content.get("experts", ()):
-        _check_fields(expert, {"name": str}, "An expert of a bank", path)
+        _check_fields(expert, {"name": str}, "An expert of a module", path)
     return content
 
 
@@ -237,12 +244,13 @@ def check_module(content: dict, source: str | Path) -> None:
     kind, domain = content["kind"], content["domain"]
     are_names = all(isinstance(name, str) for name in content["parents"])
     is_expert = kind in (ADAPTER, FULL)
-    is_kind = is_expert or kind in (BASELINE, BANK)
+    is_kind = is_expert or kind in (BASELINE, BANK, EPN)
     _check_field(is_kind, content, "kind", what, source)
     _check_field(are_names, content, "parents", what, source)
     _check_field(not is_expert or domain, content, "domain", what, source)
+    fields = EPN_EXPERT_FIELDS if kind == EPN else EXPERT_FIELDS
     for expert in content.get("experts", ()):
-        _check_fields(expert, EXPERT_FIELDS, "An expert of a bank", source)
+        _check_fields(expert, fields, "An expert of a module", source)
         check_name("name", expert["name"], EXPERT_PATTERN)
 
 

@@ -157,7 +157,7 @@ def read_label_prior(handle: str) -> np.ndarray | None:
     metadata = handles.read_metadata(handle)
     if metadata.get("kind") != handles.BANK:
         path = _find(handle, metadata, PRIOR_FILE)
-        return None if path is None else _distribution(_open(path), path)
+        return None if path is None else load_label_prior(path)
     _, part = handles.split(handle)
     names = [handles.BASELINE, *(row["name"] for row in metadata["experts"])]
     if part is not None and part not in names:
@@ -189,6 +189,15 @@ def read_label_priors(handle: str) -> list[np.ndarray | None]:
     if priors is None:
         return [None] * (1 + len(metadata["experts"]))
     return [_row(priors, place, handle) for place in range(len(priors))]
+
+
+def load_label_prior(path: Path) -> np.ndarray:
+    """Loads the prior in a file, as `read_label_prior` gives it.
+
+    Raises:
+        ValueError: if it is no distribution.
+    """
+    return _distribution(_open(path), path)
 
 
 def digest_name(file: Path) -> str:

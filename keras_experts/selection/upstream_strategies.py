@@ -115,8 +115,9 @@ def label_divergence(
     present = task > 0  # 0 log 0 = 0
     with np.errstate(divide="ignore"):
         ratios = np.log(task[present]) - np.log(prior[present])
-    # Of equal distributions, rounding may leave less than nothing.
-    return max(0.0, float(task[present] @ ratios))
+    # Not BLAS's product, whose threads wait for one another on a busy machine;
+    # rounding may leave less than nothing of equal distributions.
+    return max(0.0, float((task[present] * ratios).sum()))
 
 
 def _checked(probabilities: np.ndarray) -> np.ndarray:

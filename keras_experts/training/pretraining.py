@@ -22,6 +22,7 @@ from keras_experts.training import stages
 from keras_experts.training.evaluation import Predictor
 from keras_experts.training.evaluation import hits
 from keras_experts.training.evaluation import largest_of_first
+from keras_experts.training.expert_stage import label_prior
 from keras_experts.training.losses import make_loss
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.samples import write_samples
@@ -121,11 +122,8 @@ def train_baseline(
         options,
         running.compile_replicas,
     )
-    stream = Stream(
-        data.train,
-        data.targets(data.train, loss),
-        stream_seed(seed, "baseline"),
-    )
+    targets = data.targets(data.train, loss)
+    stream = Stream(data.train, targets, stream_seed(seed, "baseline"))
     training = Trainer(sgd, strategy, running).fit(
         [stream],
         functools.partial(augmentation, image_size=image_size),
@@ -167,6 +165,8 @@ def train_baseline(
         "settings": settings,
     }
     if distribution.is_chief(strategy):
+        shares = targets.mean()
+        run_folder.save_label_prior(label_prior(shares, shares), directory)
         test = np.arange(data.test.num_examples)
         write_samples(data.test, test, directory)
         run_folder.save_model(classifier, directory)

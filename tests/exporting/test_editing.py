@@ -13,6 +13,10 @@ from keras_experts.models import run_folder
 from keras_experts.saved_models import handles
 from keras_experts.saved_models.loading import load_module
 from keras_experts.saved_models.loading import read_weights
+from keras_experts.saved_models.upstream_labels import HEAD_FILE
+from keras_experts.saved_models.upstream_labels import PRIORS_FILE
+from keras_experts.saved_models.upstream_labels import read_label_prior
+from keras_experts.saved_models.upstream_labels import read_label_priors
 
 BANK = "acme/experts/bank/1"
 
@@ -55,6 +59,14 @@ def test_expert_is_removed_and_added_without_the_run(editable):
     assert set(ours) == set(theirs)
     for name, value in ours.items():
         assert (value == theirs[name]).all()
+    for file in (HEAD_FILE, PRIORS_FILE):
+        ours, theirs = (editable / handle / file for handle in (five, bank))
+        assert ours.read_bytes() == theirs.read_bytes()
+    for handle, experts in names.items():
+        priors = read_label_priors(str(editable / handle))
+        for name, prior in zip(["baseline", *experts], priors, strict=True):
+            expected = read_label_prior(f"{editable / bank}#{name}")
+            np.testing.assert_array_equal(prior, expected)
     rows = files.read_json(editable / "collection.json")["modules"]
     assert five in [row["handle"] for row in rows]
     assert load_module(str(editable / five)).experts_form

@@ -71,7 +71,7 @@ PLURALS = {
     **{"boxes": "box", "churches": "church", "wishes": "wish"},
     **{"waltzes": "waltz", "policemen": "policeman", "berries": "berry"},
     **{"boxesful": "boxful", "buses": "bus", "leaves": "leaf"},
-    **{"men-of-war": "man-of-war", "teeth": "tooth", "wolves": "wolf"},
+    **{"men-of-war": "man-of-war", "knives": "knife", "wolves": "wolf"},
 }
 COMPOUNDS = {
     **{"AnnualCrop": "crop", "annual crop": "crop", "SeaLake": "lake"},

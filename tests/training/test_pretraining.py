@@ -25,6 +25,7 @@ SMALL = [
     "cosine_schedule.warmup_steps=0",
     "synthetic_upstream.num_train=2",
     "synthetic_upstream.num_test=1",
+    "Runtime.compile=False",
 ]
 
 
@@ -62,7 +63,7 @@ def test_configuration_is_whole_after_a_kill_in_evaluation(
 
 def test_adapters_train_and_the_backbone_stays(baseline_run):
     backbone = heads.backbone_of(run_folder.load_baseline(baseline_run)[0])
-    train_experts(baseline_run)
+    train_experts(baseline_run, "Runtime.compile=True")
     for name in ("form", "surface"):
         expert, _ = run_folder.load_expert(
             baseline_run, "adapter", name, backbone
@@ -101,6 +102,20 @@ def test_sigmoid_baseline_learns_classes_and_their_ancestors(tmp_path):
     assert set(metadata["outputs"]) == nodes
     model, _ = run_folder.load_baseline(tmp_path)
     assert model.output_shape == (None, len(nodes))
+    # Two images of each of 34 classes: an ancestor has those of all below it.
+    below = dict.fromkeys(metadata["outputs"], 0)
+    for label in synthetic.CLASSES:
+        for node in hierarchy.ancestors(label):
+            below[node] += 1
+    expected = np.array([*below.values()]) / sum(below.values())
+    prior = run_folder.read_label_prior(tmp_path / "baseline")
+    np.testing.assert_allclose(prior, expected, rtol=1e-6)
+
+
+def test_baseline_s_label_prior_is_that_of_all_images(run_dir):
+    prior = run_folder.read_label_prior(run_dir / "baseline")
+    number = len(synthetic.CLASSES)
+    np.testing.assert_allclose(prior, np.full(number, 1 / number), rtol=1e-6)
 
 
 def test_adapters_of_any_ratio_are_loaded(baseline_run):

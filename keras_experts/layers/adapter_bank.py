@@ -6,8 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_experts.layers.group_norm import EPSILON
-from keras_experts.layers.group_norm import num_groups
+from keras_experts.layers.group_norm import normalize
 from keras_experts.layers.residual_adapter import bottleneck_channels
 
 # Indices whose values can be checked in any backend.
@@ -182,25 +181,3 @@ def _initialize_experts(initializer: str, shape: tuple, dtype: str):
         keras.initializers.get(initializer) for _ in range(shape[0])
     ]
     return ops.stack([draw(shape[1:], dtype) for draw in initializers])
-
-
-def normalize(inputs, gamma, beta):
-    """Group normalisation with one scale and offset for each example.
-
-    Args:
-        inputs: float tensor `(batch, height, width, channels)`.
-        gamma: float tensor `(channels,)` or `(batch, channels)`.
-        beta: float tensor of the shape of `gamma`.
-    """
-    batch, height, width, channels = ops.shape(inputs)
-    groups = num_groups(channels)
-    shape = (batch, height, width, groups, channels // groups)
-    # In float32: half precision loses the variance of large activations.
-    grouped = ops.reshape(ops.cast(inputs, "float32"), shape)
-    mean, variance = ops.moments(grouped, axes=(1, 2, 4), keepdims=True)
-    grouped = (grouped - mean) * ops.rsqrt(variance + EPSILON)
-    normalized = ops.reshape(grouped, (batch, height, width, channels))
-    normalized = ops.cast(normalized, inputs.dtype)
-    if len(gamma.shape) == 2:
-        gamma, beta = gamma[:, None, None, :], beta[:, None, None, :]
-    return normalized * gamma + beta

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_experts.layers.adapter_bank import ADAPTER_VARIABLES
 from keras_experts.layers.adapter_bank import AdapterBank
-from keras_experts.layers.adapter_bank import normalize
+from keras_experts.layers.group_norm import normalize
 
 
 @keras.saving.register_keras_serializable(package="keras_experts")

@@ -1,6 +1,7 @@
 """Group normalisation as every network here uses it."""
 
 import keras
+from keras import ops
 
 EPSILON = 1e-5  # BiT's; Keras' default is 1e-3.
 
@@ -21,8 +22,61 @@ def num_groups(channels: int) -> int:
     return groups
 
 
-def group_norm(channels: int, name: str) -> keras.layers.GroupNormalization:
-    """Makes the group normalisation of a tensor with that many channels."""
-    return keras.layers.GroupNormalization(
-        groups=num_groups(channels), epsilon=EPSILON, name=name
+def normalize(inputs, gamma, beta):
+    """Normalises groups of channels of each image, then scales them.
+
+    A group's statistics come from those of its channels: XLA's CPU compiler
+    makes sums over positions alone 1.6 to 2 times as fast as over positions
+    and some of the channels, and TensorFlow's own kernels 2 to 4 times.
+
+    Args:
+        inputs: float tensor `(batch, height, width, channels)`.
+        gamma: float tensor `(channels,)` or `(batch, channels)`.
+        beta: float tensor of the shape of `gamma`.
+
+    Returns:
+        Float tensor of the shape of `inputs`.
+    """
+    batch, height, width, channels = ops.shape(inputs)
+    groups = num_groups(channels)
+    # In float32: half precision loses the variance of large activations.
+    positions = ops.reshape(
+        ops.cast(inputs, "float32"), (batch, height * width, channels)
     )
+    mean = ops.mean(positions, axis=1)  # (batch, channels)
+    distances = positions - mean[:, None]
+    variance = ops.mean(ops.square(distances), axis=1)
+
+    def by_group(x):
+        grouped = ops.reshape(x, (batch, groups, channels // groups))
+        return ops.mean(grouped, axis=2, keepdims=True)
+
+    def by_channel(x):
+        wide = (batch, groups, channels // groups)
+        return ops.reshape(ops.broadcast_to(x, wide), (batch, 1, channels))
+
+    group_mean = by_channel(by_group(mean))
+    between = ops.square(mean - group_mean[:, 0])
+    group_variance = by_channel(by_group(variance + between))
+    normalized = (positions - group_mean) * ops.rsqrt(group_variance + EPSILON)
+    normalized = ops.reshape(
+        ops.cast(normalized, inputs.dtype), (batch, height, width, channels)
+    )
+    if len(gamma.shape) == 2:
+        gamma, beta = gamma[:, None, None, :], beta[:, None, None, :]
+    return normalized * gamma + beta
+
+
+@keras.saving.register_keras_serializable(package="keras_experts")
+class GroupNorm(keras.layers.GroupNormalization):
+    """Keras' group normalisation of images, computed by `normalize`."""
+
+    def call(self, inputs):
+        gamma = ops.cast(self.gamma, inputs.dtype)
+        beta = ops.cast(self.beta, inputs.dtype)
+        return normalize(inputs, gamma, beta)
+
+
+def group_norm(channels: int, name: str) -> GroupNorm:
+    """Makes the group normalisation of a tensor with that many channels."""
+    return GroupNorm(groups=num_groups(channels), epsilon=EPSILON, name=name)

@@ -68,7 +68,7 @@ def normalize(inputs, gamma, beta):
 
 
 @keras.saving.register_keras_serializable(package="keras_experts")
-class GroupNorm(keras.layers.GroupNormalization):
+class GroupNormalization(keras.layers.GroupNormalization):
     """Keras' group normalisation of images, computed by `normalize`."""
 
     def call(self, inputs):
@@ -77,6 +77,8 @@ class GroupNorm(keras.layers.GroupNormalization):
         return normalize(inputs, gamma, beta)
 
 
-def group_norm(channels: int, name: str) -> GroupNorm:
+def group_norm(channels: int, name: str) -> GroupNormalization:
     """Makes the group normalisation of a tensor with that many channels."""
-    return GroupNorm(groups=num_groups(channels), epsilon=EPSILON, name=name)
+    return GroupNormalization(
+        groups=num_groups(channels), epsilon=EPSILON, name=name
+    )

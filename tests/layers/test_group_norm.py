@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from keras_experts.layers.group_norm import EPSILON
-from keras_experts.layers.group_norm import GroupNorm
+from keras_experts.layers.group_norm import GroupNormalization
 from keras_experts.layers.group_norm import group_norm
 from keras_experts.layers.group_norm import normalize
 from keras_experts.layers.group_norm import num_groups
@@ -43,14 +43,14 @@ def test_normalisation_is_numpy_s_in_float64(rng):
     )
     # One scale and offset for each image.
     expected = expected * gamma[:, None, None] + beta[:, None, None]
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(found), expected, atol=3e-6
-    )
+    np.testing.assert_allclose(ops.convert_to_numpy(found), expected, atol=3e-6)
 
 
 def test_large_activations_in_half_precision_keep_their_variance(rng):
     images = rng.normal(size=(2, 16, 16, 4)) * 300.0
-    layer = GroupNorm(groups=2, epsilon=EPSILON, dtype="mixed_bfloat16")
+    layer = GroupNormalization(
+        groups=2, epsilon=EPSILON, dtype="mixed_bfloat16"
+    )
     found = ops.convert_to_numpy(ops.cast(layer(images), "float32"))
     assert found.std() == pytest.approx(1, abs=0.02)
 
@@ -60,5 +60,5 @@ def test_layer_comes_back_from_its_config():
     copied = keras.saving.deserialize_keras_object(
         keras.saving.serialize_keras_object(layer)
     )
-    assert isinstance(copied, GroupNorm)
+    assert isinstance(copied, GroupNormalization)
     assert copied.get_config() == layer.get_config()

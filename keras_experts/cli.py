@@ -307,7 +307,9 @@ def _add_select(parsers) -> None:
     add("--budget", type=float, default=0.25, help="of all passes [0.25]")
     add("--combine", action="store_true", help="try several experts together")
     add("--no_cache", action="store_true", help="keep no features")
-    add("--time_limit", type=float, default=600, help="s a module's batch [600]")
+    add(
+        "--time_limit", type=float, default=600, help="s a module's batch [600]"
+    )
     add("--processes", type=int, default=1, help="modules at a time [1]")
     what = "score with Apache Beam; runner options as direct_num_workers=2"
     add("--beam", nargs="*", metavar="OPTION", help=what)

@@ -1,11 +1,14 @@
 """What many tests share: small networks, modules and real data."""
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
 
 # Before any test imports TensorFlow, as the commands do.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# What XLA compiles here runs a few times: optimising it takes longer.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import gin  # noqa: E402
 import numpy as np  # noqa: E402
@@ -29,6 +32,35 @@ def rng():
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
     os.environ["KERAS_EXPERTS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def make_once(request, tmp_path_factory):
+    """Makes a folder that all of xdist's workers read, and none writes to."""
+    from keras_experts import files
+
+    above = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):
+        above = above.parent
+    made = {}
+
+    def state(folder):
+        found = ((path, path.stat()) for path in folder.rglob("*"))
+        return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in found}
+
+    def once(name, make):
+        folder = above / name
+        with open(above / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                with files.whole_folder(folder) as temporary:
+                    make(temporary)
+        made[folder] = state(folder)
+        return folder
+
+    yield once
+    for folder, before in made.items():
+        assert state(folder) == before, f"a test wrote to {folder}"
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +93,7 @@ def data_dir():
 
 
 @pytest.fixture(scope="session")
-def run_dir(tmp_path_factory):
+def run_dir(make_once):
     """A run with a baseline and two adapter experts, all of two steps."""
     from keras_experts import config
     from keras_experts import domains
@@ -70,36 +102,41 @@ def run_dir(tmp_path_factory):
     from keras_experts.training import experts
     from keras_experts.training import pretraining
 
-    workdir = tmp_path_factory.mktemp("run")
     small = [
         "NUM_STEPS=2",
         "BATCH_SIZE=8",
         "cosine_schedule.warmup_steps=0",
         "synthetic_upstream.num_train=2",
         "synthetic_upstream.num_test=1",
+        "Runtime.compile=False",
     ]
-    hierarchy = synthetic.make_hierarchy()
-    chosen = hierarchy.choose_experts(
-        dict.fromkeys(synthetic.CLASSES, 2), 2, distinct=True, max_fraction=0.5
-    )
-    content = domains.experts_to_json("synthetic", chosen)
-    files.write_json(workdir / "experts.json", content)
-    config.parse(["stages/demo_baseline.gin"], small)
-    pretraining.train_baseline(workdir)
-    config.parse(["stages/demo_experts.gin"], small)
-    experts.train_experts(workdir)
-    return workdir
+
+    def train(workdir):
+        hierarchy = synthetic.make_hierarchy()
+        counts = dict.fromkeys(synthetic.CLASSES, 2)
+        chosen = hierarchy.choose_experts(
+            counts, 2, distinct=True, max_fraction=0.5
+        )
+        content = domains.experts_to_json("synthetic", chosen)
+        files.write_json(workdir / "experts.json", content)
+        config.parse(["stages/demo_baseline.gin"], small)
+        pretraining.train_baseline(workdir)
+        config.parse(["stages/demo_experts.gin"], small)
+        experts.train_experts(workdir)
+
+    return make_once("run", train)
 
 
 @pytest.fixture(scope="session")
-def collection(run_dir, tmp_path_factory):
+def collection(run_dir, make_once):
     """The run as a collection."""
     from keras_experts.exporting.collection import export_run
     from keras_experts.exporting.collection_writer import Publication
 
-    output = tmp_path_factory.mktemp("collection")
-    export_run(run_dir, output, Publication("acme"))
-    return output
+    def export(output):
+        export_run(run_dir, output, Publication("acme"))
+
+    return make_once("collection", export)
 
 
 @pytest.fixture(scope="session")

@@ -5,37 +5,43 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
+CODE = """
+import sys
+import pytest
+import keras_experts.models as m
+import keras_experts.selection.neighbors
+m.bit_resnet("r14x0.25_small"); m.extract_expert; m.load_bit_weights
+print("tensorflow is imported:", "tensorflow" in sys.modules, flush=True)
+sys.exit(pytest.main(sys.argv[1:]))
+"""
 
 
-def test_layers_and_models_pass_their_tests_under_jax():
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "not parity"]
+@pytest.fixture(scope="module")
+def under_jax():
+    """A network made, then the tests of layers and models, under JAX."""
+    command = [sys.executable, "-c", CODE, "-q", "-m", "not parity"]
     command += ["tests/layers", "tests/models"]
     # HubLayer is TensorFlow's.
     command += ["--ignore", "tests/layers/test_hub_layer.py"]
     # What a network is made of is the same under any backend.
-    command += ["-k", "not every_width and not small_root and not r50x1_has"]
-    result = subprocess.run(
+    shapes = ("every_width", "small_root", "r50x1_has", "activations_are_named")
+    command += ["-k", " and ".join(f"not {name}" for name in shapes)]
+    return subprocess.run(
         command,
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,
     )
-    assert result.returncode == 0, result.stdout[-4000:]
-    assert " passed" in result.stdout
 
 
-def test_layers_and_models_do_not_import_tensorflow_under_jax():
-    code = (
-        "import sys, keras_experts.models as m; m.bit_resnet('r14x0.25_small')"
-        "; m.extract_expert; m.load_bit_weights; import "
-        "keras_experts.selection.neighbors; "
-        "sys.exit('tensorflow' in sys.modules)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-    )
-    assert result.returncode == 0
+def test_layers_and_models_pass_their_tests_under_jax(under_jax):
+    assert under_jax.returncode == 0, under_jax.stdout[-4000:]
+    assert " passed" in under_jax.stdout
+
+
+def test_layers_and_models_do_not_import_tensorflow_under_jax(under_jax):
+    assert under_jax.stdout.startswith("tensorflow is imported: False\n")

@@ -50,7 +50,7 @@ class Candidates:
         if not len(hits):
             return
         columns = np.broadcast_to(columns, lows.shape)
-        if lows.flags.c_contiguous:
+        if lows.strides[0] >= lows.strides[1]:
             if len(hits) < len(rows) / 2:
                 rows, columns, lows = rows[hits], columns[hits], lows[hits]
         elif len(hits) < len(rows) / 16:
@@ -58,9 +58,7 @@ class Candidates:
             lows = lows.T.take(hits, axis=1).T
         near = lows <= self.limits[rows][:, None]
         if np.count_nonzero(near) > 8 * len(rows):
-            counts = self.counts[rows] + np.count_nonzero(near, axis=1)
-            self.give_up(rows[counts > self.most])
-            near[counts > self.most] = False
+            self._thin_out(rows, columns, lows, near)
         flat = np.flatnonzero(near.ravel("K"))
         if near.flags.c_contiguous:
             left, right = np.divmod(flat, near.shape[1])
@@ -87,6 +85,24 @@ class Candidates:
             self._lower_limits(rows, limits)
         return minima.min(axis=1)
 
+    def _thin_out(self, rows, columns, lows, near) -> None:
+        """Takes a better limit where many are near, or gives a row up."""
+        counts = self.counts[rows] + np.count_nonzero(near, axis=1)
+        many = np.flatnonzero(counts > self.most)
+        rows, columns, lows = rows[many], columns[many], lows[many]
+        k = min(self.k, lows.shape[1])
+        nearest = np.argpartition(lows, k - 1, axis=1)[:, :k]
+        halves = self.halves[np.take_along_axis(columns, nearest, axis=1)]
+        halves += self.halves[rows][:, None]
+        uppers = np.take_along_axis(lows, nearest, axis=1)
+        uppers = (uppers + 2 * self.bound * halves).max(axis=1)
+        if k == self.k:
+            self._lower_limits(rows, uppers)
+        still = lows <= self.limits[rows][:, None]
+        counts = self.counts[rows] + np.count_nonzero(still, axis=1)
+        self.give_up(rows[counts > self.most])
+        near[many] = still & (counts <= self.most)[:, None]
+
     def _lower_limits(self, rows: np.ndarray, limits: np.ndarray) -> None:
         limits = np.minimum(limits, self.highest)
         limits = np.nextafter(limits.astype(self.limits.dtype), self.highest)
@@ -94,8 +110,6 @@ class Candidates:
 
     def _keep(self, rows, columns, lows) -> None:
         self._found.append((rows, columns, lows))
-        self.counts += np.bincount(rows, minlength=len(self.counts))
-        self.give_up(np.flatnonzero(self.counts > self.most))
         uppers = self.halves[rows] + self.halves[columns]
         uppers = lows + 2 * self.bound * uppers
         order = np.lexsort((uppers, rows))
@@ -103,6 +117,8 @@ class Candidates:
         changed, first, counts = np.unique(
             rows, return_index=True, return_counts=True
         )
+        self.counts[changed] += counts
+        self.give_up(changed[self.counts[changed] > self.most])
         ranks = np.arange(len(rows)) - np.repeat(first, counts)
         best = np.full((len(changed), self.k), np.inf)
         few = ranks < self.k

@@ -1,4 +1,4 @@
-"""One stage of training in a process of its own, as users start it.
+"""One stage of training, here or in a process of its own, as users start it.
 
     python child.py STAGE WORKDIR DEVICES PARAM ...
 
@@ -7,6 +7,7 @@ Prints the losses of its steps as JSON, or the one line of an error.
 
 import json
 import sys
+from unittest import mock
 
 import tensorflow as tf
 
@@ -28,11 +29,8 @@ SMALL = [
 ]
 
 
-def main() -> int:
-    stage, workdir, devices, *params = sys.argv[1:]
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    logical = [tf.config.LogicalDeviceConfiguration()] * int(devices)
-    tf.config.set_logical_device_configuration(cpu, logical)
+def train(stage: str, workdir, *params: str) -> list:
+    """Runs a stage in this process and gives the losses of its steps."""
     losses = []
     fit = trainer.Trainer.fit
 
@@ -41,10 +39,20 @@ def main() -> int:
         losses.append(training.losses.tolist())
         return training
 
-    trainer.Trainer.fit = noted_fit
     config.parse([f"stages/demo_{stage}.gin"], [*SMALL, *params])
-    try:
+    with mock.patch.object(trainer.Trainer, "fit", noted_fit):
         STAGES[stage](workdir)
+    (losses,) = losses
+    return losses
+
+
+def main() -> int:
+    stage, workdir, devices, *params = sys.argv[1:]
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    logical = [tf.config.LogicalDeviceConfiguration()] * int(devices)
+    tf.config.set_logical_device_configuration(cpu, logical)
+    try:
+        losses = train(stage, workdir, *params)
     except (RuntimeError, ValueError, OSError) as error:
         print(f"{type(error).__name__}: {error}".splitlines()[0])
         return 1

@@ -11,12 +11,9 @@ import tensorflow as tf
 
 from keras_experts.training import distribution
 from keras_experts.training.sgd import check_replicas
+from tests.training import child
 
 STEPS = "NUM_STEPS = 20"
-RUNTIMES = {
-    "baseline": "train_baseline.runtime = @Runtime",
-    "experts": "train_experts.runtime = @Runtime",
-}
 
 
 def strategy(name):
@@ -40,7 +37,6 @@ def start_workers(start_stage, stage, workdir, *params, number=2):
             stage,
             workdir,
             strategy("multi_worker"),
-            RUNTIMES[stage],
             *params,
             TF_CONFIG=json.dumps(
                 {
@@ -54,9 +50,10 @@ def start_workers(start_stage, stage, workdir, *params, number=2):
 
 
 @pytest.fixture(scope="module")
-def one_device(run_stage, tmp_path_factory):
+def one_device(tmp_path_factory):
     """The losses of 20 steps of the baseline on one device."""
-    losses = run_stage("baseline", tmp_path_factory.mktemp("one"), STEPS)
+    workdir = tmp_path_factory.mktemp("one")
+    losses = child.train("baseline", workdir, STEPS, "Runtime.compile = False")
     assert np.shape(losses) == (20, 1)
     return losses
 
@@ -67,18 +64,23 @@ def test_two_devices_lose_what_one_does(run_stage, one_device, tmp_path):
         tmp_path,
         STEPS,
         strategy("mirrored"),
-        RUNTIMES["baseline"],
         devices=2,
     )
     np.testing.assert_allclose(losses, one_device, rtol=1e-4)
 
 
-def test_two_processes_lose_what_one_does(start_stage, one_device, tmp_path):
-    workers = start_workers(start_stage, "baseline", tmp_path, STEPS)
+@pytest.mark.parametrize(
+    "compile", [False, pytest.param(True, marks=pytest.mark.large)]
+)
+def test_two_processes_lose_what_one_does(
+    start_stage, one_device, tmp_path, compile
+):
+    params = (STEPS, f"Runtime.compile = {compile}")
+    workers = start_workers(start_stage, "baseline", tmp_path, *params)
     for worker in workers:
         out, err = worker.communicate(timeout=280)
         assert worker.returncode == 0, out + err[-3000:]
-        (losses,) = json.loads(out.splitlines()[-1])
+        losses = json.loads(out.splitlines()[-1])
         np.testing.assert_allclose(losses, one_device, rtol=1e-4)
     assert (tmp_path / "baseline" / "metadata.json").exists()
 
@@ -86,23 +88,18 @@ def test_two_processes_lose_what_one_does(start_stage, one_device, tmp_path):
 def test_bank_on_two_devices_loses_what_it_does_on_one(
     run_stage, run_dir, tmp_path
 ):
+    params = ("NUM_STEPS = 6", "Runtime.compile = False")
     losses = []
-    for devices, name in ((1, "one_device"), (2, "mirrored")):
+    for name in ("one_device", "mirrored"):
         workdir = tmp_path / name
         workdir.mkdir()
         (workdir / "baseline").symlink_to(run_dir / "baseline")
         (workdir / "experts.json").symlink_to(run_dir / "experts.json")
-        losses.append(
-            run_stage(
-                "experts",
-                workdir,
-                "NUM_STEPS = 6",
-                "Runtime.compile = False",
-                strategy(name),
-                RUNTIMES["experts"],
-                devices=devices,
-            )
-        )
+        stage = ("experts", workdir, *params, strategy(name))
+        if name == "one_device":
+            losses.append(child.train(*stage))
+        else:
+            losses.append(run_stage(*stage, devices=2))
     assert np.shape(losses[0]) == (6, 2)
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
 
@@ -122,7 +119,7 @@ def test_worker_that_disappears_stops_the_others_and_the_run_resumes(
     assert line.startswith("ConnectionError: All workers must stay"), err
     # What two processes began, one goes on with.
     last = max(checkpoints.glob("step-*.npz"))
-    process = start_stage("baseline", tmp_path, *params, RUNTIMES["baseline"])
+    process = start_stage("baseline", tmp_path, *params)
     wait_for(lambda: max(checkpoints.glob("step-*.npz")) > last, [process])
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=100)

@@ -62,7 +62,10 @@ def test_predictions_are_the_classifier_s(finetuned, image_folder):
         assert row["probability"] == max(row["probabilities"].values())
 
 
-def test_same_seed_gives_the_same_result(baseline_module, tmp_path):
+@pytest.mark.parametrize(
+    "compile", [False, pytest.param(True, marks=pytest.mark.large)]
+)
+def test_same_seed_gives_the_same_result(baseline_module, tmp_path, compile):
     task = synthetic.position_task(32, 16, 24)
     metrics = [
         keras_experts.finetune(
@@ -71,6 +74,7 @@ def test_same_seed_gives_the_same_result(baseline_module, tmp_path):
             tmp_path / str(run),
             num_images=64,
             batch_size=16,
+            compile=compile,
         )
         for run in range(2)
     ]
@@ -103,6 +107,7 @@ def test_nothing_is_left_of_a_failed_run(baseline_module, tmp_path):
             num_images=640,
             batch_size=16,
             base_learning_rate=1e38,
+            compile=False,
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -133,6 +138,7 @@ def test_expert_of_a_bank_is_cut_out_and_fine_tuned(
             tmp_path / str(number),
             num_images=32,
             batch_size=8,
+            compile=False,
         )
         for number, module in enumerate(
             (f"{bank}#form", f"{collection}/acme/experts/form/1")

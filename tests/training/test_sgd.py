@@ -87,10 +87,16 @@ def test_updates_of_a_network_are_sgd_with_momentum(compile, options):
         np.testing.assert_allclose(weight, value, atol=1e-6)
 
 
+@functools.cache
+def plain_backbone():
+    keras.utils.set_random_seed(0)
+    return BitResNet(14, 0.125, "small")
+
+
 def frozen_classifier(adapters, num_experts=None):
     """The same classifier each time, with new adapters of some kind."""
+    plain = plain_backbone()
     keras.utils.set_random_seed(0)
-    plain = BitResNet(14, 0.125, "small")
     backbone = expert_models.add_adapters(plain, adapters, num_experts)
     expert_models.freeze_backbone(backbone)
     model = heads.add_head(heads.image_features(backbone), 3)
@@ -101,6 +107,7 @@ def frozen_classifier(adapters, num_experts=None):
     return model
 
 
+@functools.cache
 def initial_adapters():
     backbone = heads.backbone_of(frozen_classifier("single"))
     return {
@@ -110,23 +117,28 @@ def initial_adapters():
 
 
 @functools.cache
-def train_alone(seed, number, options, num_updates):
-    stream, strategy = make_stream(seed, number), make_strategy()
-    model = frozen_classifier("single")
+def single_trainer(options, num_updates):
+    """A trainer of one expert, its model and the weights to start from."""
+    model, strategy = frozen_classifier("single"), make_strategy()
     plan = BatchPlan(1, num_updates, 4)
     sgd = NetworkSgd(
         model, softmax_loss, RATES, plan, strategy, options, compile=False
     )
-    Trainer(sgd, strategy, Runtime()).fit([stream], preprocess)
+    return Trainer(sgd, strategy, Runtime()), model, model.get_weights()
+
+
+@functools.cache
+def train_alone(seed, number, options, num_updates):
+    trainer, model, start = single_trainer(options, num_updates)
+    trainer.sgd.reset(start)
+    trainer.fit([make_stream(seed, number)], preprocess)
     variables = expert_models.adapter_variables(heads.backbone_of(model))
     return {name: np.array(value) for name, value in variables.items()}
 
 
-def train_together(streams, options, num_updates, group_size, compile=True):
-    strategy = make_strategy()
-    model = frozen_classifier("groups", group_size)
-    plan = BatchPlan(len(streams), num_updates, 4, group_size)
-    sgd = BankSgd(
+def bank_sgd(options, plan, strategy, compile):
+    model = frozen_classifier("groups", plan.group_size)
+    return BankSgd(
         model,
         expert_models.stacked_variables(heads.backbone_of(model)),
         initial_adapters(),
@@ -137,8 +149,6 @@ def train_together(streams, options, num_updates, group_size, compile=True):
         options,
         compile,
     )
-    training = Trainer(sgd, strategy, Runtime()).fit(streams, preprocess)
-    return sgd, training
 
 
 @pytest.mark.parametrize(
@@ -149,7 +159,9 @@ def test_experts_trained_together_are_those_trained_alone(group_size, compile):
     # Slices of different sizes, and steps with idle groups: 3 x 3 updates.
     slices = [(1, 20), (2, 7), (3, 50)]
     streams = [make_stream(*part) for part in slices]
-    sgd, _ = train_together(streams, options, 3, group_size, compile)
+    strategy, plan = make_strategy(), BatchPlan(3, 3, 4, group_size)
+    sgd = bank_sgd(options, plan, strategy, compile)
+    Trainer(sgd, strategy, Runtime()).fit(streams, preprocess)
     start = initial_adapters()
     for index, part in enumerate(slices):
         alone = train_alone(*part, options, 3)
@@ -160,19 +172,8 @@ def test_experts_trained_together_are_those_trained_alone(group_size, compile):
 
 def test_expert_that_is_not_in_a_step_does_not_move():
     streams = [make_stream(seed) for seed in range(3)]
-    strategy = make_strategy()
-    model = frozen_classifier("groups", 2)
-    sgd = BankSgd(
-        model,
-        expert_models.stacked_variables(heads.backbone_of(model)),
-        initial_adapters(),
-        softmax_loss,
-        RATES,
-        BatchPlan(3, 4, 4, 2),
-        strategy,
-        SgdOptions(weight_decay=0.1),
-        compile=False,
-    )
+    strategy, plan = make_strategy(), BatchPlan(3, 4, 4, 2)
+    sgd = bank_sgd(SgdOptions(None, 0.1), plan, strategy, compile=False)
     batches = training_batches(streams, sgd.plan, preprocess)
     batch = next(iter(batches))
     strategy.run(tf.function(lambda b: sgd.replica_step(b)), (batch,))
@@ -189,8 +190,8 @@ def test_whole_step_compiles_at_fixed_shapes(kind):
     strategy = make_strategy()
     streams = [make_stream(1), make_stream(2)]
     if kind == "bank":
-        sgd, _ = train_together(streams, SgdOptions(1.0, 0.1), 1, 2, False)
-        sgd.step.assign(0)
+        plan = BatchPlan(2, 1, 4, 2)
+        sgd = bank_sgd(SgdOptions(1.0, 0.1), plan, strategy, compile=False)
     else:
         model = frozen_classifier("single")
         sgd = NetworkSgd(

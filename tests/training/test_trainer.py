@@ -7,6 +7,7 @@ import math
 import resource
 import shutil
 import signal
+import time
 
 import keras
 import numpy as np
@@ -36,43 +37,58 @@ from keras_experts.training.stopping import StopSignals
 from keras_experts.training.trainer import Trainer
 from keras_experts.training.watching import METRICS_FILE
 from keras_experts.training.watching import Watcher
+from tests.training import child
 
-RUN = ("NUM_STEPS = 40", "Runtime.checkpoint_steps = 4")
+# A checkpoint every few steps, to be killed between.
+RUN = ("NUM_STEPS = 80", "Runtime.checkpoint_steps = 4")
 RUN += ("Runtime.compile = False",)
 
 
-def runtime(stage):
-    return f"train_{stage}.runtime = @Runtime"
+def last_step(workdir):
+    """The last step that a run has saved, or -1."""
+    paths = workdir.glob("**/checkpoints/step-*.npz")
+    return max((int(path.stem[5:]) for path in paths), default=-1)
 
 
-def wait_for_step(folder, step, process):
-    """Waits until a run has saved at least so many steps."""
-    while True:
-        steps = [int(p.stem[5:]) for p in folder.glob("step-*.npz")]
-        if steps and max(steps) >= step:
-            return
+def wait_for_step(workdir, step, process):
+    """Waits until a run has saved that step or a later one."""
+    while last_step(workdir) < step:
         assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_interrupted_baseline_ends_bit_equal(
-    start_stage, run_stage, unbroken, tmp_path, number
+@pytest.fixture(scope="module")
+def unbroken(make_once):
+    """A run that nothing stopped, with the losses of its steps."""
+
+    def train(workdir):
+        losses = child.train("baseline", workdir, *RUN)
+        assert len(losses) == 80
+        files.write_json(workdir / "losses.json", losses)
+
+    return make_once("unbroken", train)
+
+
+def test_stopped_and_killed_baseline_ends_bit_equal(
+    start_stage, run_stage, unbroken, tmp_path
 ):
     folder = tmp_path / "baseline"
-    arguments = ("baseline", tmp_path, *RUN, runtime("baseline"))
-    process = start_stage(*arguments)
-    wait_for_step(folder / "checkpoints", 8, process)
-    process.send_signal(number)
+    process = start_stage("baseline", tmp_path, *RUN)
+    wait_for_step(tmp_path, 8, process)
+    process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=100)
-    if number == signal.SIGTERM:
-        assert process.returncode == 1
-        assert "Stopped by SIGTERM after step" in out
-        assert "which is saved; run again to go on" in out
-    else:
-        assert process.returncode == -signal.SIGKILL
-    losses = run_stage(*arguments)
-    assert 0 < len(losses) < 40
-    whole = json.loads((unbroken / "losses.json").read_text())
+    assert process.returncode == 1
+    assert "Stopped by SIGTERM after step" in out
+    assert "which is saved; run again to go on" in out
+    stopped = last_step(tmp_path)
+    process = start_stage("baseline", tmp_path, *RUN)
+    wait_for_step(tmp_path, stopped + 1, process)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    losses = run_stage("baseline", tmp_path, *RUN)
+    assert 0 < len(losses) <= 80 - stopped
+    whole = files.read_json(unbroken / "losses.json")
     assert losses == whole[-len(losses) :]
     ours, theirs = (
         run_folder.load_baseline(run)[0].get_weights()
@@ -82,17 +98,8 @@ def test_interrupted_baseline_ends_bit_equal(
         np.testing.assert_array_equal(weight, value)
     rows = (folder / METRICS_FILE).read_text().splitlines()
     steps = [json.loads(row)["step"] for row in rows]
-    assert steps == sorted(set(steps)) and steps[-1] == 40
+    assert steps == sorted(set(steps)) and steps[-1] == 80
     assert not (folder / "checkpoints").exists()
-
-
-@pytest.fixture(scope="module")
-def unbroken(run_stage, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("unbroken")
-    losses = run_stage("baseline", workdir, *RUN, runtime("baseline"))
-    assert len(losses) == 40
-    (workdir / "losses.json").write_text(json.dumps(losses))
-    return workdir
 
 
 def test_killed_bank_ends_bit_equal(start_stage, run_stage, run_dir, tmp_path):
@@ -101,16 +108,15 @@ def test_killed_bank_ends_bit_equal(start_stage, run_stage, run_dir, tmp_path):
         workdir.mkdir()
         (workdir / "baseline").symlink_to(run_dir / "baseline")
         (workdir / "experts.json").symlink_to(run_dir / "experts.json")
-    more = (*RUN, runtime("experts"), "train_experts.experts_per_step = 1")
-    run_stage("experts", runs[0], *more)
+    # Two experts of 40 updates, one a step.
+    more = (*RUN, "NUM_STEPS = 40", "train_experts.experts_per_step = 1")
+    assert len(child.train("experts", runs[0], *more)) == 80
     process = start_stage("experts", runs[1], *more)
-    while not (folders := list((runs[1] / "training").glob("adapter-*"))):
-        assert process.poll() is None, process.communicate()
-    wait_for_step(folders[0] / "checkpoints", 12, process)
+    wait_for_step(runs[1], 12, process)
     process.kill()
     process.communicate()
     losses = run_stage("experts", runs[1], *more)
-    assert 0 < len(losses) < 80  # two experts of 40 updates, one a step
+    assert 0 < len(losses) < 80
     for name in ("form", "surface"):
         ours, theirs = (
             read_npz(run / "experts" / "adapter" / name / "adapters.npz")
@@ -185,14 +191,10 @@ def test_difference_names_what_is_missing():
     )
 
 
-def test_finished_result_of_other_settings_is_not_taken(start_stage, unbroken):
-    process = start_stage(
-        "baseline", unbroken, *RUN, runtime("baseline"), "SEED = 7"
-    )
-    out, _ = process.communicate(timeout=100)
-    assert process.returncode == 1
-    assert "ValueError: A finished result stays as it is" in out
-    assert "seed 0 there, 7 here" in out
+def test_finished_result_of_other_settings_is_not_taken(unbroken):
+    message = "A finished result stays as it is.*seed 0 there, 7 here"
+    with pytest.raises(ValueError, match=message):
+        child.train("baseline", unbroken, *RUN, "SEED = 7")
 
 
 def test_run_leaves_metrics_and_tensorboard_scalars(unbroken):

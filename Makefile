@@ -33,6 +33,7 @@ bench: install
 	$(BIN)/python -m pip install --quiet -e '.[bench]'
 	$(BIN)/python benchmarks/start_up.py
 	$(BIN)/python benchmarks/neighbors.py
+	$(BIN)/python benchmarks/selection.py
 	$(BIN)/python benchmarks/mixed_kernels.py
 	$(BIN)/python benchmarks/training_steps.py --groups 4 16 64
 	$(BIN)/python benchmarks/mixed_training.py
@@ -42,3 +43,5 @@ bench: install
 	$(BIN)/python benchmarks/bank_module.py --compile
 	$(BIN)/python benchmarks/host.py
 	$(BIN)/python benchmarks/module_memory.py
+	$(BIN)/python -m pip install --quiet -e '.[parity]'
+	$(BIN)/python benchmarks/embedding.py

@@ -3,9 +3,9 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neighbors import NearestNeighbors
 
+from keras_experts.selection import distances
 from keras_experts.selection import leave_one_out_accuracy
 from keras_experts.selection import nearest_neighbors
-from keras_experts.selection import neighbors as kernel
 
 
 def double_loop(features, k):
@@ -49,18 +49,18 @@ def test_distances_equal_scikit_learn(name):
     features = data_sets()[name]
     ours = nearest_neighbors(features, 2)
     model = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(features)
-    distances, _ = model.kneighbors()
+    expected, _ = model.kneighbors()
     difference = features[:, None] - features[ours]
     np.testing.assert_allclose(
-        np.linalg.norm(difference, axis=-1), distances, rtol=1e-6
+        np.linalg.norm(difference, axis=-1), expected, rtol=1e-6
     )
 
 
 def test_tiles_give_what_one_product_gives(monkeypatch, rng):
     features = rng.normal(size=(50, 6))
     whole = nearest_neighbors(features, 2)
-    monkeypatch.setattr(kernel, "TILE_ROWS", 7)
-    monkeypatch.setattr(kernel, "DIRECT_VALUES", 20)
+    monkeypatch.setattr(distances, "TILE_ROWS", 7)
+    monkeypatch.setattr(distances, "TILE_COLUMNS", 11)
     np.testing.assert_array_equal(nearest_neighbors(features, 2), whole)
 
 

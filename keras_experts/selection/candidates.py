@@ -7,29 +7,25 @@ class Candidates:
     """Pairs of rows that may be nearest, gathered tile by tile.
 
     Args:
-        halves: float array `(n,)`. Half the squared length of each row.
-        bound: float. A lower bound of a distance is below the distance by at
-            most twice this share of its two halves.
+        room: float array `(n,)`. The lower bound of a distance is below it by
+            at most twice the room of its two rows.
         k: int. Neighbours of each row.
         dtype: of the lower bounds.
         most: int. Candidates of a row; one with more is given up as crowded.
     """
 
-    def __init__(
-        self, halves: np.ndarray, bound: float, k: int, dtype: type, most: int
-    ):
-        self.halves = halves
-        self.bound = bound
+    def __init__(self, room: np.ndarray, k: int, dtype: type, most: int):
+        self.room = room
         self.k = k
         self.most = most
         # Infinity stands for pairs that do not count, so no limit is that.
         self.highest = np.finfo(dtype).max
         # What the lower bound of a candidate does not exceed.
-        self.limits = np.full(len(halves), self.highest, dtype)  # (n,)
+        self.limits = np.full(len(room), self.highest, dtype)  # (n,)
         # The k smallest upper bounds of distances so far.
-        self.uppers = np.full((len(halves), k), np.inf)  # (n, k)
-        self.counts = np.zeros(len(halves), np.int64)
-        self.crowded = np.zeros(len(halves), bool)
+        self.uppers = np.full((len(room), k), np.inf)  # (n, k)
+        self.counts = np.zeros(len(room), np.int64)
+        self.crowded = np.zeros(len(room), bool)
         self._found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
     def add(
@@ -80,9 +76,8 @@ class Candidates:
         minima = np.stack(minima, axis=1)  # (h, parts)
         minima.partition(min(self.k, parts) - 1, axis=1)
         if parts >= self.k:
-            halves = self.halves[rows] + self.halves[columns].max()
-            limits = minima[:, self.k - 1] + 2 * self.bound * halves
-            self._lower_limits(rows, limits)
+            room = self.room[rows] + self.room[columns].max()
+            self._lower_limits(rows, minima[:, self.k - 1] + 2 * room)
         return minima.min(axis=1)
 
     def _thin_out(self, rows, columns, lows, near) -> None:
@@ -91,13 +86,15 @@ class Candidates:
         many = np.flatnonzero(counts > self.most)
         rows, columns, lows = rows[many], columns[many], lows[many]
         k = min(self.k, lows.shape[1])
-        nearest = np.argpartition(lows, k - 1, axis=1)[:, :k]
-        halves = self.halves[np.take_along_axis(columns, nearest, axis=1)]
-        halves += self.halves[rows][:, None]
-        uppers = np.take_along_axis(lows, nearest, axis=1)
-        uppers = (uppers + 2 * self.bound * halves).max(axis=1)
+        if k == 1:
+            nearest = lows.argmin(axis=1)[:, None]
+        else:
+            nearest = np.argpartition(lows, k - 1, axis=1)[:, :k]
+        room = self.room[np.take_along_axis(columns, nearest, axis=1)]
+        room += self.room[rows][:, None]
+        uppers = np.take_along_axis(lows, nearest, axis=1) + 2 * room
         if k == self.k:
-            self._lower_limits(rows, uppers)
+            self._lower_limits(rows, uppers.max(axis=1))
         still = lows <= self.limits[rows][:, None]
         counts = self.counts[rows] + np.count_nonzero(still, axis=1)
         self.give_up(rows[counts > self.most])
@@ -110,8 +107,7 @@ class Candidates:
 
     def _keep(self, rows, columns, lows) -> None:
         self._found.append((rows, columns, lows))
-        uppers = self.halves[rows] + self.halves[columns]
-        uppers = lows + 2 * self.bound * uppers
+        uppers = lows + 2 * (self.room[rows] + self.room[columns])
         order = np.lexsort((uppers, rows))
         rows, uppers = rows[order], uppers[order]
         changed, first, counts = np.unique(

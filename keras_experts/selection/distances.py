@@ -1,18 +1,19 @@
 """Which rows may be nearest to which, told by products of matrices.
 
-Half a squared distance is h_i + h_j - c_i c_j, with c the rows around their
-middle and h = |c|² / 2: one product of `[-c, h, 1]` and `[c, 1, h]`, computed
-in float32. It loses digits where rows lie close together and far from the
-middle, so what it cannot tell apart has to be measured by differences.
+Half a squared distance is h_i + h_j - c_i c_j, where c are rows less a point in
+their middle and h = |c|² / 2. One float32 product of `[-c, h, 1]` and
+`[c, 1, h]` gives it for many pairs, but loses digits where rows lie close
+together and far from the middle. So it only bounds distances, and whose bounds
+overlap has to be measured by differences.
 
-By how much it is off, as a share of the computed h_i + h_j, where u is half a
-digit and m roundings come to γ_m = mu / (1 - mu) at most: rounding c to float32
-changes it by u (|c_i| + |c_j|)² and so by 4u; a sum of d + 2 products, in any
-order, by γ of the sum of their sizes, and so by 2γ; h is itself off by γ_d, and
-once more by u. γ_m for m = 3 (d + 16) is more than all that. As much is taken
-off h beforehand, so that the product gives a lower bound of each distance, and
-twice as much above it lies an upper one. What float32 loses or takes for 0
-because it is small is less than `TINY` each time.
+By how much it is off, as shares of h_i + h_j: let u be half of the last digit,
+so that m roundings change a result by γ_m = mu / (1 - mu) or less. Rounding c
+changes half a squared distance by u (|c_i| + |c_j|)², which is 4u or less. A
+sum of d + 2 products changes by γ of the sum of their sizes, in whatever order
+it is added up, which is 2γ or less. h is off by γ_d, and once more by u. All
+these together are less than γ of 3 (d + 16), which is taken off h. Then the
+product is a lower bound, and twice that above it is an upper one. Where float32
+takes something small for 0, it is for less than `TINY` each time.
 """
 
 import numpy as np
@@ -32,7 +33,9 @@ FAR = 1e4
 MAX_CANDIDATES = 128
 # What an accelerator keeps of a row beyond `k`, and its distances at a time.
 KEPT_CANDIDATES = 32
-STRIP_VALUES = 2**26
+STRIP_VALUES = 2**25
+# Float64 values at a time around one row.
+BALL_VALUES = 2**22
 # Halves of squared lengths that float32 holds with enough room around them.
 SMALLEST, LARGEST = 1e-20, 1e36
 TINY = 2.0**-120
@@ -90,9 +93,10 @@ def _centre_scaled(features: np.ndarray, centred: np.ndarray) -> None:
             out[:] = np.ldexp(row - middle, -exponent)
 
 
-def share(roundings: int, unit: float) -> float:
-    """Gives by how much so many roundings change a result, relatively."""
-    return roundings * unit / (1 - roundings * unit)
+def _room(halves, channels, unit, tiny) -> np.ndarray:
+    """Gives what has to be taken off each of `halves`."""
+    roundings = 3 * (channels + 16) * unit
+    return halves * roundings / (1 - roundings) + (channels + 2) * tiny
 
 
 def search(points: np.ndarray, halves: np.ndarray, k: int) -> Candidates:
@@ -103,10 +107,9 @@ def search(points: np.ndarray, halves: np.ndarray, k: int) -> Candidates:
         halves: float64 array `(n,)` of `centre`.
         k: int. Neighbours of each row.
     """
-    channels = points.shape[1] - 2
-    bound = share(3 * (channels + 16), 2.0**-24)
-    points[:, -1] = halves * (1 - bound) - (channels + 2) * TINY
-    found = Candidates(halves, bound, k, np.float32, k + MAX_CANDIDATES)
+    room = _room(halves, points.shape[1] - 2, 2.0**-24, TINY)
+    points[:, -1] = halves - room
+    found = Candidates(room, k, np.float32, k + MAX_CANDIDATES)
     for rows, columns, tile in _tiles(points):
         found.add(rows, columns, tile)
         if columns[0] != rows[0]:
@@ -146,6 +149,45 @@ def _tiles(points):
             yield rows, columns, tile
 
 
+def search_around(
+    features: np.ndarray,
+    ball: np.ndarray,
+    inside: np.ndarray,
+    pivot: int,
+    halves: np.ndarray,
+    k: int,
+) -> Candidates:
+    """Finds candidates of a few rows in float64, with one row as the middle.
+
+    Args:
+        features: array of numbers `(n, d)`.
+        ball: int array `(m,)`. Rows among which all candidates are.
+        inside: int array. Places in `ball` of those that need candidates.
+        pivot: int. The row in the middle.
+        halves: float64 array `(m,)`. Half the squared distances from there.
+        k: int. Neighbours of each row.
+
+    Returns:
+        Candidates, which are places in `ball`.
+    """
+    channels = features.shape[1]
+    room = _room(halves, channels, 2.0**-53, np.finfo(np.float64).tiny)
+    low = halves - room
+    found = Candidates(room, k, np.float64, len(ball))
+    middle = features[pivot].astype(np.float64)
+    left = features[ball[inside]] - middle
+    step = max(1, BALL_VALUES // max(len(inside), channels))
+    for start in range(0, len(ball), step):
+        columns = np.arange(start, min(start + step, len(ball)))
+        lows = left @ (features[ball[columns]] - middle).T
+        np.subtract(low[columns], lows, out=lows)
+        lows += low[inside][:, None]
+        # No example is its own neighbour.
+        lows[inside[:, None] == columns] = np.inf
+        found.add(inside, columns, lows)
+    return found
+
+
 def search_on_accelerator(
     points: np.ndarray, halves: np.ndarray, k: int
 ) -> Candidates:
@@ -163,12 +205,11 @@ def search_on_accelerator(
     from keras import ops
 
     num_rows, channels = len(points), points.shape[1] - 2
-    bound = share(4 * (channels + 16), 2.0**-22) + 2.0**-12
-    found = Candidates(halves, bound, k, np.float32, k + MAX_CANDIDATES)
+    room = _room(halves, 2 * channels, 2.0**-22, TINY) + halves * 2.0**-12
+    found = Candidates(room, k, np.float32, k + MAX_CANDIDATES)
     high = _first_digits(points[:, :channels])
     rest = _first_digits(points[:, :channels] - high)
-    low = halves * (1 - bound) - (channels + 2) * TINY
-    low = ops.convert_to_tensor(low.astype(np.float32))
+    low = ops.convert_to_tensor((halves - room).astype(np.float32))
     left = ops.convert_to_tensor(np.concatenate([high, high, rest], axis=1))
     right = ops.convert_to_tensor(np.concatenate([high, rest, high], axis=1))
     num_kept = min(k + KEPT_CANDIDATES, num_rows)
@@ -207,10 +248,8 @@ def nearest_in_strip(left, right, left_low, right_low, top: int, num_kept: int):
     """
     from keras import ops
 
-    # (h, n)
-    lows = (
-        left_low[:, None] + right_low - ops.matmul(left, ops.transpose(right))
-    )
+    product = ops.matmul(left, ops.transpose(right))  # (h, n)
+    lows = left_low[:, None] + right_low - product  # (h, n)
     rows = top + ops.arange(left.shape[0])
     itself = rows[:, None] == ops.arange(right.shape[0])
     # No example is its own neighbour.

@@ -8,20 +8,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from keras_experts.selection.candidates import Candidates
 from keras_experts.selection.distances import centre
 from keras_experts.selection.distances import search
+from keras_experts.selection.distances import search_around
 from keras_experts.selection.distances import search_on_accelerator
-from keras_experts.selection.distances import share
 
 METRICS = ("euclidean", "cosine")
 # Float64 values of direct differences at a time: they stay in a cache.
 DIRECT_VALUES = 2**15
-# Examples that are solved at a time where many are close together, their pairs
-# with others, and the float64 values of the others at a time.
+# Examples solved at a time where many are close together, and their pairs.
 BALL_ROWS = 512
 BALL_PAIRS = 2**22
-BALL_VALUES = 2**22
 
 
 def nearest_neighbors(
@@ -171,7 +168,16 @@ def _check_arguments(features: np.ndarray, k: int, metric: str) -> None:
         )
 
 
+def _refuse_infinite(features: np.ndarray) -> None:
+    raise ValueError(
+        "`features` must be finite. Received: "
+        f"{np.count_nonzero(~np.isfinite(features))} NaN or infinite."
+    )
+
+
 def _divide_by_length(rows: np.ndarray) -> np.ndarray:
+    if not np.isfinite(rows).all():
+        _refuse_infinite(rows)
     rows = rows.astype(np.float64)
     # Powers of two are exact, and keep squares in the range of float64.
     _, exponents = np.frexp(np.abs(rows).max(axis=1, initial=0))
@@ -188,10 +194,7 @@ def _fill_nearest(rows, out, find) -> None:
     k = out.shape[1]
     points, halves = centre(rows)
     if not np.isfinite(halves).all():
-        raise ValueError(
-            "`features` must be finite. Received: "
-            f"{np.count_nonzero(~np.isfinite(rows))} NaN or infinite."
-        )
+        _refuse_infinite(rows)
     found = find(points, halves, k)
     del points
     left, right = found.pairs()
@@ -249,26 +252,7 @@ def _fill_ball(rows, waiting, out) -> np.ndarray:
     inside = np.flatnonzero(waiting[ball] & (distances[ball] <= 4 * radius))
     nearest = np.argsort(distances[ball[inside]], kind="stable")
     inside = inside[nearest[: max(1, min(size, BALL_PAIRS // len(ball)))]]
-    found = _search_ball(rows, ball, inside, pivot, distances[ball] / 2, k)
+    found = search_around(rows, ball, inside, pivot, distances[ball] / 2, k)
     left, right = found.pairs()
     _choose(rows, ball[left], ball[right], out)
     return ball[inside]
-
-
-def _search_ball(rows, ball, inside, pivot, halves, k) -> Candidates:
-    """Finds candidates of a few rows in float64, and around one of them."""
-    channels = rows.shape[1]
-    bound = share(3 * (channels + 16), 2.0**-53)
-    low = halves * (1 - bound) - (channels + 2) * np.finfo(np.float64).tiny
-    found = Candidates(halves, bound, k, np.float64, len(ball))
-    middle = rows[pivot].astype(np.float64)
-    around = rows[ball[inside]] - middle
-    step = max(1, BALL_VALUES // max(len(inside), channels, 1))
-    for start in range(0, len(ball), step):
-        columns = np.arange(start, min(start + step, len(ball)))
-        lows = around @ (rows[ball[columns]] - middle).T
-        np.subtract(low[columns], lows, out=lows)
-        lows += low[inside][:, None]
-        lows[inside[:, None] == columns] = np.inf
-        found.add(inside, columns, lows)
-    return found

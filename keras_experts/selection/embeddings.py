@@ -19,7 +19,9 @@ from keras_experts.saved_models.loading import load_module
 from keras_experts.selection.modules import UNIT_RANGE
 from keras_experts.selection.modules import Source
 
-BATCH_SIZE = 50
+# Images of a batch, and its pixels: what a network makes of 16 images of 224
+# pixels is read again while it is near (5 % faster than 50, on 2 cores).
+BATCH_SIZES, BATCH_PIXELS = (8, 50), 16 * 224**2
 # Fewer pixels in all are faster without XLA: compiling an R50 takes about as
 # long as it saves on so many (measured on 2 cores).
 COMPILE_PIXELS = 8_000_000
@@ -103,7 +105,7 @@ class Embedder:
 
         Compiled code sees one shape: the last batch is filled with zeros.
         """
-        batch_size = min(BATCH_SIZE, len(indices))
+        batch_size = min(batch_size_for(source.image_size), len(indices))
         low, high = source.input_range
         scaled = self._scaled_batches(source.image_size, indices, batch_size)
         for place, batch in enumerate(scaled):
@@ -134,6 +136,12 @@ class Embedder:
             batch = np.zeros((batch_size, *rows.shape[1:]), np.float32)
             batch[: len(rows)] = rows
             yield batch
+
+
+def batch_size_for(image_size: int) -> int:
+    """Gives how many images of `image_size` pixels square go together."""
+    least, most = BATCH_SIZES
+    return min(max(BATCH_PIXELS // image_size**2, least), most)
 
 
 class LoadedSource:

@@ -133,10 +133,10 @@ def _add_stage(parsers, name: str, run: Callable, text: str) -> Parser:
 
 def _add_gin(command: Parser, required: bool = False) -> None:
     add = command.add_argument
-    several = {"nargs": "+", "action": "extend"}
+    several = {"nargs": "+", "action": "extend", "default": []}
     what = "own, or of the package"
-    add("--gin_file", **several, required=required, default=[], help=what)
-    add("--gin_param", **several, default=[], help="bindings, a.b=1")
+    add("--gin_file", **several, required=required, help=what)
+    add("--gin_param", **several, help="bindings, a.b=1")
 
 
 def _add_train_baseline(parsers) -> None:
@@ -278,12 +278,8 @@ def _add_task(command: Parser, **several) -> None:
 
 
 def _add_select(parsers) -> None:
-    command = _command(
-        parsers,
-        "select",
-        transfer.select,
-        "Rank experts for a task and pick one.",
-    )
+    what = "Rank experts for a task and pick one."
+    command = _command(parsers, "select", transfer.select, what)
     command.add_argument(
         "--modules",
         nargs="+",

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_experts.checks import first_line
 from keras_experts.data.batches import evaluation_batches
+from keras_experts.data.batches import first_damaged
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import resize
 from keras_experts.saved_models import handles
@@ -245,13 +246,28 @@ def _num_bytes(source: Source) -> int:
 def _scale(
     images: LabeledImages, size: int, batch_size: int
 ) -> Iterator[np.ndarray]:
-    """Decodes and scales images: batches of float32 in [0, 1]."""
-    scaled = evaluation_batches(
-        images,
-        min(batch_size, images.num_examples),
-        functools.partial(resize, image_size=size),
+    """Decodes and scales images: batches of float32 in [0, 1].
+
+    Raises:
+        ValueError: if an image cannot be decoded.
+    """
+    batch_size = min(batch_size, images.num_examples)
+    batches = evaluation_batches(
+        images, batch_size, functools.partial(resize, image_size=size)
     )
-    return (batch["image"].numpy() for batch in scaled)
+    number = 0
+    try:
+        for batch in batches:
+            yield batch["image"].numpy()
+            number += batch_size
+    except tf.errors.InvalidArgumentError as error:
+        damaged = first_damaged(images, number)
+        if damaged is None:
+            raise
+        raise ValueError(
+            "Images of a task must be whole. "
+            f"Received: {damaged}, which cannot be decoded."
+        ) from error
 
 
 def _checked(

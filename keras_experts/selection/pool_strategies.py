@@ -1,6 +1,7 @@
 """Strategies that look at a pool as a whole, at hardly any forward pass."""
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import numpy as np
@@ -239,11 +240,18 @@ def told_of(candidate: Candidate) -> dict:
     if candidate.function is not None:
         return {}
     module, part = handles.split(candidate.handle)
-    metadata = handles.read_metadata(module)
     if part is None or candidate.is_baseline:
-        return metadata  # a bank tells of its baseline what a baseline does
-    rows = {row["name"]: row for row in metadata.get("experts", ())}
-    return rows.get(part, {})
+        # A bank tells of its baseline what a baseline does.
+        return handles.read_metadata(module)
+    written = (handles.resolve(module) / handles.METADATA_FILE).stat()
+    return _experts_of(module, written.st_mtime_ns).get(part, {})
+
+
+@functools.lru_cache(maxsize=8)
+def _experts_of(bank: str, written_ns: int) -> dict[str, dict]:
+    """Gives what a bank tells of each of its experts, hundreds perhaps."""
+    rows = handles.read_metadata(bank).get("experts", ())
+    return {row["name"]: row for row in rows}
 
 
 def domain_of(candidate: Candidate) -> str | None:

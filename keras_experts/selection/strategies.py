@@ -125,64 +125,50 @@ class Knn(FeatureStrategy):
         return float((right @ weights).mean() / weights.sum())
 
 
-@config.register
 @dataclasses.dataclass(frozen=True)
-class Logistic(FeatureStrategy):
-    """Cross-validated accuracy of logistic regression.
+class CrossValidated(FeatureStrategy):
+    """Cross-validated accuracy of a classifier (section 5, other proxies).
 
     Attributes:
         folds: int.
-        seed: int. Of the folds.
+        seed: int. Of the folds, and of what the classifier draws.
     """
+
+    correct: ClassVar[Callable]
+    folds: int = 5
+    seed: int = 0
+
+    def score(self, features, labels, candidate):
+        return mean_score(
+            type(self).correct(features, labels, self.seed, self.folds)
+        )
+
+
+@config.register
+@dataclasses.dataclass(frozen=True)
+class Logistic(CrossValidated):
+    """Cross-validated accuracy of logistic regression."""
 
     title = "cross-validated accuracy of logistic regression"
-    folds: int = 5
-    seed: int = 0
-
-    def score(self, features, labels, candidate):
-        return mean_score(
-            proxies.logistic_correct(features, labels, self.seed, self.folds)
-        )
+    correct = staticmethod(proxies.logistic_correct)
 
 
 @config.register
 @dataclasses.dataclass(frozen=True)
-class Svm(FeatureStrategy):
-    """Cross-validated accuracy of a linear support vector machine.
-
-    Attributes:
-        folds: int.
-        seed: int. Of the folds.
-    """
+class Svm(CrossValidated):
+    """Cross-validated accuracy of a linear support vector machine."""
 
     title = "cross-validated accuracy of a linear SVM"
-    folds: int = 5
-    seed: int = 0
-
-    def score(self, features, labels, candidate):
-        return mean_score(
-            proxies.svm_correct(features, labels, self.seed, self.folds)
-        )
+    correct = staticmethod(proxies.svm_correct)
 
 
 @config.register
 @dataclasses.dataclass(frozen=True)
-class Tree(FeatureStrategy):
-    """Cross-validated accuracy of a decision tree.
-
-    Attributes:
-        folds: int.
-        seed: int. Of the folds and the tree.
-    """
+class Tree(CrossValidated):
+    """Cross-validated accuracy of a decision tree."""
 
     title = "cross-validated accuracy of a decision tree"
-    folds: int = 5
-    seed: int = 0
-
-    def score(self, features, labels, candidate):
-        return mean_score(
-            proxies.tree_correct(features, labels, self.seed, self.folds)
-        )
+    correct = staticmethod(proxies.tree_correct)
 
 
 @config.register

@@ -107,6 +107,11 @@ def finetune(
     with files.whole_folder(output) as directory:
         metadata = handles.read_metadata(module)
         _, part = handles.split(module)
+        if metadata.get("kind") == handles.EPN:
+            raise ValueError(
+                "A module to fine-tune must give features. Received: "
+                f"{module}, an expert prediction network."
+            )
         if not isinstance(task, Task):
             task = load_task(task, data_dir, num_examples)
         lonely = task.check_classes(task.train.labels)

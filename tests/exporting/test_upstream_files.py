@@ -26,6 +26,7 @@ from keras_experts.saved_models.upstream_labels import PRIORS_FILE
 from keras_experts.saved_models.upstream_labels import read_head
 from keras_experts.saved_models.upstream_labels import read_label_prior
 from keras_experts.saved_models.upstream_labels import read_label_priors
+from keras_experts.training.finetuning import finetune
 
 BANK = "acme/experts/bank"
 EPN = "acme/experts/epn/1"
@@ -252,3 +253,9 @@ def test_network_that_does_not_tell_its_experts_is_refused(
     files.write_json(tmp_path / "c" / "collection.json", listed)
     with pytest.raises(ValueError, match="expert|name|synset"):
         handles.read_rows(tmp_path / "c")
+
+
+def test_prediction_network_is_not_fine_tuned(epn_collection, tmp_path):
+    with pytest.raises(ValueError, match="an expert prediction network"):
+        finetune(str(epn_collection / EPN), "unread", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from keras_experts.data import synthetic
+from keras_experts.data.labeled_images import from_contents
 from keras_experts.data.preprocessing import resize
 from keras_experts.selection import embeddings
 from keras_experts.selection.embeddings import Embedder
@@ -121,3 +122,15 @@ def test_few_modules_stay_loaded(monkeypatch, images, tmp_path):
         source = Source(name, 16, function=mean)
         collect(embedder, source, indices=some)
     assert [source.module for source in embedder._loaded] == ["c", "a"]
+
+
+def test_image_that_does_not_decode_is_named(baseline_module):
+    grey = np.zeros((30, 30, 3), np.uint8)
+    contents = [tf.io.encode_jpeg(grey).numpy() for _ in range(20)]
+    # Whole at both ends, and no image between them.
+    contents[17] = contents[17][:30] + bytes(200) + contents[17][-30:]
+    images = from_contents(contents, [0] * 20, ["a"])
+    with pytest.raises(ValueError, match="image 17, which cannot be decoded"):
+        collect(
+            Embedder(images), Source(baseline_module, 224), None, np.arange(20)
+        )

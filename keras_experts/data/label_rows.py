@@ -12,7 +12,8 @@ class LabelRows:
     """One row of labels an image.
 
     Attributes:
-        values: int32 array `(labels in all,)`, row after row.
+        values: int32 array `(labels in all,)`, row after row; float32 where
+            they are measures, not labels.
         offsets: int64 array `(num_images + 1,)`: row i is
             `values[offsets[i]:offsets[i + 1]]`.
     """
@@ -33,7 +34,9 @@ class LabelRows:
         """Makes rows from their labels and their lengths `(num_images,)`."""
         offsets = np.zeros(len(lengths) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
-        return cls(np.asarray(values, np.int32), offsets)
+        values = np.asarray(values)
+        dtype = np.float32 if values.dtype.kind == "f" else np.int32
+        return cls(values.astype(dtype), offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -85,6 +85,15 @@ def concatenate(parts: Sequence[LabeledImages]) -> LabeledImages:
     return LabeledImages(read, labels, [], name=name)
 
 
+def join(parts: Sequence[LabeledImages]) -> LabeledImages:
+    """Puts sets of the same classes behind one another, with their labels."""
+    return dataclasses.replace(
+        concatenate(parts),
+        labels=np.concatenate([part.labels for part in parts]),
+        class_names=parts[0].class_names,
+    )
+
+
 def _encoded(image: bytes | np.ndarray) -> bytes:
     if isinstance(image, bytes):
         return image

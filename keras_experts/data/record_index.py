@@ -225,7 +225,7 @@ def _row(features, key: str) -> list:
     feature = features[key]
     if feature.bytes_list.value:
         return [text.decode("utf-8") for text in feature.bytes_list.value]
-    return list(feature.int64_list.value)
+    return list(feature.int64_list.value or feature.float_list.value)
 
 
 def _join(

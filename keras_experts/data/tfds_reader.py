@@ -139,6 +139,30 @@ def index_split(
         ValueError: if there is no such split, it is empty, or a label is no
             class.
     """
+    index = index_features(builder, split, label_keys, images)
+    for key in label_keys:
+        names, values = class_names(builder, key), index.labels[key].values
+        # TFDS writes -1 where a label is secret.
+        wrong = () if names is None else values[values < 0]
+        if len(wrong):
+            raise ValueError(
+                f"Each image must have a class as its {key!r}. Received: "
+                f"{wrong[0]} in {split!r} of {builder.name}."
+            )
+    return index
+
+
+def index_features(
+    builder, split: str, keys: tuple[str, ...], images: bool = True
+) -> RecordIndex:
+    """As `index_split`, of any features, which may be inner ones.
+
+    Args:
+        keys: names as in the files, such as "objects/type".
+
+    Raises:
+        ValueError: if there is no such split or feature, or it is empty.
+    """
     bases = {part.partition("[")[0].strip() for part in split.split("+")}
     if not bases <= set(builder.info.splits):
         raise ValueError(
@@ -150,19 +174,9 @@ def index_split(
         raise ValueError(
             f"A split must hold images. Received: {split!r} of {builder.name}."
         )
-    index = index_files(
+    return index_files(
         [part.filename for part in parts],
         "image" if images else None,
-        label_keys,
+        keys,
         [(part.skip, None if part.take < 0 else part.take) for part in parts],
     )
-    for key in label_keys:
-        names, values = class_names(builder, key), index.labels[key].values
-        # TFDS writes -1 where a label is secret.
-        wrong = () if names is None else values[values < 0]
-        if len(wrong):
-            raise ValueError(
-                f"Each image must have a class as its {key!r}. Received: "
-                f"{wrong[0]} in {split!r} of {builder.name}."
-            )
-    return index

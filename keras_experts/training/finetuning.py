@@ -1,7 +1,5 @@
 """Transfer: a module, a new head, and everything trains."""
 
-import dataclasses
-import functools
 import time
 from pathlib import Path
 
@@ -11,32 +9,19 @@ import numpy as np
 from keras_experts import config
 from keras_experts import files
 from keras_experts.checks import check_at_least
-from keras_experts.checks import first_line
 from keras_experts.console import say
-from keras_experts.data.label_rows import LabelRows
-from keras_experts.data.label_rows import Targets
 from keras_experts.data.labeled_images import LabeledImages
-from keras_experts.data.preprocessing import flip_and_shift
-from keras_experts.data.streams import BatchPlan
-from keras_experts.data.streams import Stream
-from keras_experts.data.streams import stream_seed
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
-from keras_experts.models.heads import add_head
 from keras_experts.saved_models import handles
 from keras_experts.saved_models.writing import write_keras_module
 from keras_experts.training import schedules
 from keras_experts.training.evaluation import Predictor
-from keras_experts.training.evaluation import largest_of_first
-from keras_experts.training.features import load_features
-from keras_experts.training.losses import softmax_loss
 from keras_experts.training.runtime import Runtime
-from keras_experts.training.sgd import NetworkSgd
-from keras_experts.training.sgd import SgdOptions
-from keras_experts.training.trainer import Trainer
+from keras_experts.training.transfer import Recipe
+from keras_experts.training.transfer import Transfer
 
 MODULE_FOLDER = "module"
-MIN_STEPS = 2  # the rule's first one has a rate of zero
 
 
 @config.configurable
@@ -97,85 +82,46 @@ def finetune(
             is out of its range.
     """
     started = time.monotonic()
-    check_at_least(
-        batch_size=(batch_size, 1),
-        num_images=(MIN_STEPS if num_images is None else num_images, MIN_STEPS),
-        image_size=(1 if image_size is None else image_size, 1),
-        max_shift=(max_shift, 0),
-        base_learning_rate=(base_learning_rate, 0.0),
+    check_at_least(image_size=(1 if image_size is None else image_size, 1))
+    recipe = Recipe(
+        num_images,
+        batch_size,
+        base_learning_rate,
+        momentum,
+        flip=flip,
+        max_shift=max_shift,
     )
     with files.whole_folder(output) as directory:
         metadata = handles.read_metadata(module)
         _, part = handles.split(module)
-        if metadata.get("kind") == handles.EPN:
-            raise ValueError(
-                "A module to fine-tune must give features. Received: "
-                f"{module}, an expert prediction network."
-            )
         if not isinstance(task, Task):
             task = load_task(task, data_dir, num_examples)
         lonely = task.check_classes(task.train.labels)
         if lonely:
             say(f"{task.name} has classes of one image: {', '.join(lonely)}")
-        if image_size is None:
-            image_size = handles.image_size(module)
-        num_train = task.train.num_examples
-        if num_images is None:
-            num_images = schedules.bit_num_images(num_train)
-        batch_size = min(batch_size, num_images // MIN_STEPS)
-        num_steps = num_images // batch_size
         keras.utils.set_random_seed(seed)
-        running = Runtime(strategy, compile=compile)
-        distribution = running.make_strategy()
-        num_classes = len(task.class_names)
-        with distribution.scope():
-            features, compiles = load_features(module, trust)
-            model = _add_head(features, num_classes, module)
-        running = dataclasses.replace(running, compile=compile and compiles)
-        sgd = NetworkSgd(
-            model,
-            softmax_loss,
-            schedules.bit_schedule(
-                num_train, num_steps, batch_size, base_learning_rate
-            ),
-            BatchPlan(1, num_steps, batch_size),
-            distribution,
-            SgdOptions(momentum=momentum),
-            running.compile_replicas,
-        )
-        targets = Targets(
-            LabelRows.single(task.train.labels), lambda c: [c], num_classes
-        )
-        training = Trainer(sgd, distribution, running).fit(
-            [Stream(task.train, targets, stream_seed(seed, task.name))],
-            functools.partial(
-                flip_and_shift,
-                image_size=image_size,
-                flip=flip,
-                max_shift=max_shift,
-            ),
-            f"fine-tuning on {task.name}",
-            mixup=schedules.bit_mixup(num_train),
-        )
-        predict = Predictor(
-            model,
-            distribution,
-            running,
+        transfer = Transfer(
+            module,
+            len(task.class_names),
             image_size,
-            largest_of_first(num_classes),
+            Runtime(strategy, compile=compile),
+            trust,
         )
+        training = transfer.fit(task.train, recipe, seed, task.name)
+        num_steps, batch_size = recipe.length(task.train.num_examples)
+        predict = transfer.predict
         metrics = {
             "task": task.name,
             "module": module,
             "expert": part or metadata.get("name", module),
-            "num_train": num_train,
+            "num_train": task.train.num_examples,
             "num_test": task.test.num_examples,
             "num_classes": len(task.class_names),
             "num_images": num_steps * batch_size,
             "batch_size": batch_size,
             "base_learning_rate": base_learning_rate,
             "momentum": momentum,
-            "image_size": image_size,
+            "image_size": transfer.image_size,
             "flip": flip,
             "max_shift": max_shift,
             "strategy": strategy,
@@ -187,12 +133,12 @@ def finetune(
         }
         write_keras_module(
             directory / MODULE_FOLDER,
-            model,
+            transfer.model,
             "logits",
             {
                 "name": f"{metrics['expert']}_{task.name}",
                 "kind": "classifier",
-                "image_size": image_size,
+                "image_size": transfer.image_size,
                 "class_names": task.class_names,
             },
         )
@@ -205,14 +151,3 @@ def _accuracy(predict: Predictor, images: LabeledImages) -> float | None:
     if not images.num_examples:
         return None
     return float(np.mean(predict(images) == images.labels))
-
-
-def _add_head(features: keras.layers.Layer, num_classes: int, module: str):
-    try:
-        return add_head(features, num_classes)
-    except Exception as error:
-        raise ValueError(
-            "A module to fine-tune must take float images (batch, height, "
-            "width, 3) and give features (batch, channels). "
-            f"Received: {module} ({first_line(error)})."
-        ) from error

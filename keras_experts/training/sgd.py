@@ -119,6 +119,25 @@ class NetworkSgd:
             velocity.assign(tf.zeros_like(velocity))
         self.step.assign(0)
 
+    def replan(
+        self,
+        learning_rates: np.ndarray,
+        plan: BatchPlan,
+        options: SgdOptions,
+    ) -> None:
+        """Takes another length and other options, for trainers yet to come.
+
+        Gradients are not compiled again.
+
+        Args:
+            learning_rates: float array `(num_updates,)`.
+            plan: BatchPlan of the same batch size.
+            options: SgdOptions.
+        """
+        self._rates = tf.constant(learning_rates, tf.float32)
+        self.plan = plan
+        self._options = options
+
     def rate_at(self, step: int) -> float:
         """Gives the learning rate of a step."""
         return float(self._rates[min(step, len(self._rates) - 1)])

@@ -256,6 +256,7 @@ def test_network_that_does_not_tell_its_experts_is_refused(
 
 
 def test_prediction_network_is_not_fine_tuned(epn_collection, tmp_path):
+    digits = synthetic.digits_task(20)
     with pytest.raises(ValueError, match="an expert prediction network"):
-        finetune(str(epn_collection / EPN), "unread", tmp_path / "out")
+        finetune(str(epn_collection / EPN), digits, tmp_path / "out")
     assert not (tmp_path / "out").exists()

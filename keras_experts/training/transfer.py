@@ -1,0 +1,204 @@
+"""A module with a new head, trained on a task as often as one likes."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import keras
+
+from keras_experts.checks import check_at_least
+from keras_experts.checks import first_line
+from keras_experts.data.label_rows import LabelRows
+from keras_experts.data.label_rows import Targets
+from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.preprocessing import flip_and_shift
+from keras_experts.data.streams import BatchPlan
+from keras_experts.data.streams import Stream
+from keras_experts.data.streams import stream_seed
+from keras_experts.models.heads import add_head
+from keras_experts.saved_models import handles
+from keras_experts.training import schedules
+from keras_experts.training.evaluation import Predictor
+from keras_experts.training.evaluation import largest_of_first
+from keras_experts.training.features import load_features
+from keras_experts.training.losses import softmax_loss
+from keras_experts.training.runtime import Runtime
+from keras_experts.training.sgd import NetworkSgd
+from keras_experts.training.sgd import SgdOptions
+from keras_experts.training.trainer import Trainer
+from keras_experts.training.trainer import Training
+
+MIN_STEPS = 2  # the rule's first one has a rate of zero
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a module is fine-tuned.
+
+    The length, the warm-up, the three divisions of the rate and mixup are
+    those of the BiT-HyperRule, stretched over `num_images`.
+
+    Attributes:
+        num_images: int. Images to pass, repeats counted, or None for the
+            rule's (256,000 for small sets).
+        batch_size: int. Images a step, at most half of all; the rate scales
+            with it.
+        base_learning_rate: float. Rate at batch size 512.
+        momentum: float. In [0, 1).
+        weight_decay: float. As in `SgdOptions`.
+        flip: bool. Whether to mirror half of the images; only where a
+            mirrored image keeps its label.
+        max_shift: int. Largest random shift, pixels; only where a shifted
+            image keeps its label.
+    """
+
+    num_images: int | None = None
+    batch_size: int = schedules.BATCH_SIZE
+    base_learning_rate: float = schedules.BASE_LEARNING_RATE
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    flip: bool = False
+    max_shift: int = 0
+
+    def __post_init__(self):
+        num_images = MIN_STEPS if self.num_images is None else self.num_images
+        check_at_least(
+            batch_size=(self.batch_size, 1),
+            num_images=(num_images, MIN_STEPS),
+            max_shift=(self.max_shift, 0),
+            base_learning_rate=(self.base_learning_rate, 0.0),
+        )
+        SgdOptions(momentum=self.momentum, weight_decay=self.weight_decay)
+
+    def length(self, num_train: int) -> tuple[int, int]:
+        """Gives the steps and the images of each, of some training images."""
+        num_images = self.num_images or schedules.bit_num_images(num_train)
+        batch_size = min(self.batch_size, num_images // MIN_STEPS)
+        return num_images // batch_size, batch_size
+
+
+class Transfer:
+    """A module with a head for some classes.
+
+    Its parts are compiled once, however often it is trained.
+
+    Args:
+        module: str. Path or URL of a reusable SavedModel; `MODULE#name` is an
+            expert of a bank, which is cut out.
+        num_classes: int.
+        image_size: int. Pixels, or None for the module's own.
+        runtime: Runtime.
+        trust: bool. As in `HubLayer`.
+
+    Attributes:
+        model: keras.Model from images in [0, 1] to logits.
+        image_size: int.
+
+    Raises:
+        FileNotFoundError: if there is no such module.
+        ValueError: if it does not give features of images.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        num_classes: int,
+        image_size: int | None = None,
+        runtime: Runtime = Runtime(),
+        trust: bool = False,
+    ):
+        if handles.read_metadata(module).get("kind") == handles.EPN:
+            raise ValueError(
+                "A module to fine-tune must give features. Received: "
+                f"{module}, an expert prediction network."
+            )
+        if image_size is None:
+            image_size = handles.image_size(module)
+        check_at_least(image_size=(image_size, 1))
+        self.image_size = image_size
+        self._num_classes = num_classes
+        self._strategy = runtime.make_strategy()
+        with self._strategy.scope():
+            features, compiles = load_features(module, trust)
+            self.model = _add_head(features, num_classes, module)
+        compiles = runtime.compile and compiles
+        self._runtime = dataclasses.replace(runtime, compile=compiles)
+        self._initial = self.model.get_weights()
+        self._sgd: NetworkSgd | None = None
+        self.predict = Predictor(
+            self.model,
+            self._strategy,
+            self._runtime,
+            image_size,
+            largest_of_first(num_classes),
+        )
+
+    def fit(
+        self,
+        images: LabeledImages,
+        recipe: Recipe,
+        seed: int,
+        name: str,
+        folder: Path | None = None,
+        settings: dict | None = None,
+    ) -> Training:
+        """Trains all of the network on images, from the module's weights.
+
+        Args:
+            images: LabeledImages.
+            recipe: Recipe.
+            seed: int. Of the order and the augmentation.
+            name: str. Of the task.
+            folder: as in `Trainer.fit`, and so is `settings`.
+
+        Raises:
+            FloatingPointError: if the loss is no longer finite.
+        """
+        number = images.num_examples
+        num_steps, batch_size = recipe.length(number)
+        rates = schedules.bit_schedule(
+            number, num_steps, batch_size, recipe.base_learning_rate
+        )
+        plan = BatchPlan(1, num_steps, batch_size)
+        options = SgdOptions(
+            momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+        if self._sgd is None or self._sgd.plan.batch_size != batch_size:
+            self._sgd = NetworkSgd(
+                self.model,
+                softmax_loss,
+                rates,
+                plan,
+                self._strategy,
+                options,
+                self._runtime.compile_replicas,
+            )
+        self._sgd.reset(self._initial)
+        self._sgd.replan(rates, plan, options)
+        targets = Targets(
+            LabelRows.single(images.labels), lambda c: [c], self._num_classes
+        )
+        return Trainer(self._sgd, self._strategy, self._runtime).fit(
+            [Stream(images, targets, stream_seed(seed, name))],
+            functools.partial(
+                flip_and_shift,
+                image_size=self.image_size,
+                flip=recipe.flip,
+                max_shift=recipe.max_shift,
+            ),
+            f"fine-tuning on {name}",
+            folder,
+            settings,
+            mixup=schedules.bit_mixup(number),
+        )
+
+
+def _add_head(features: keras.layers.Layer, num_classes: int, module: str):
+    try:
+        return add_head(features, num_classes)
+    except Exception as error:
+        raise ValueError(
+            "A module to fine-tune must take float images (batch, height, "
+            "width, 3) and give features (batch, channels). "
+            f"Received: {module} ({first_line(error)})."
+        ) from error

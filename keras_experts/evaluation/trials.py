@@ -1,0 +1,209 @@
+"""Trainings of an evaluation: each is run once, recorded, and found again.
+
+A trial's name is the digest of all that its result follows from. Records lie
+side by side in one folder; what was killed runs again, and nothing else.
+"""
+
+import contextlib
+import ctypes
+import dataclasses
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from keras_experts import files
+from keras_experts.console import progress
+from keras_experts.console import say
+
+# Changes whenever the same trial would have another result.
+VERSION = 1
+TUNING, FINAL = "tuning", "final"
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One training and its test.
+
+    Attributes:
+        module: str. Path or URL of the module, or of a bank's expert.
+        entry: SuiteEntry.
+        part: str. "tuning" or "final".
+        recipe: dict. Fields of `Recipe`.
+        seed: int.
+        identity: tuple of str. Digests of the module and of the images.
+        data_dir: str. The folder of TFDS data sets, or None.
+        trust: bool. As in `HubLayer`.
+    """
+
+    module: str
+    entry: object
+    part: str
+    recipe: dict
+    seed: int
+    identity: tuple[str, ...]
+    data_dir: str | None = None
+    trust: bool = False
+
+    @property
+    def key(self) -> str:
+        """Names the trial by what its result follows from."""
+        content = (
+            VERSION,
+            self.identity,
+            self.entry.metric,
+            sorted(self.recipe.items()),
+            self.seed,
+        )
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+
+def run_trials(
+    trials: Sequence[Trial], folder: Path, processes: int, title: str
+) -> list[dict]:
+    """Runs the trials that have no record yet, and gives all records.
+
+    Args:
+        trials: Trial; the same one may be there several times.
+        folder: of the records.
+        processes: int. Trials at a time, each on its share of the cores.
+        title: str. What the progress bar says.
+
+    Returns:
+        list of dict, one a trial: `accuracy`, or `failed` with the reason.
+
+    Raises:
+        RuntimeError: if a process was killed.
+    """
+    records: dict[str, dict] = {}
+    todo: dict[str, Trial] = {}
+    for trial in trials:
+        record = _recall(folder, trial.key)
+        if record is None:
+            todo[trial.key] = trial
+        else:
+            records[trial.key] = record
+    number = len({trial.key for trial in trials})
+    with progress(title, number, number - len(todo)) as bar:
+        for key, record in _run_all(list(todo.values()), processes):
+            files.write_json(folder / f"{key}.json", record)
+            records[key] = record
+            if "failed" in record:
+                say(f"Failed: {record['failed']}")
+            bar.advance(1)
+    return [records[trial.key] for trial in trials]
+
+
+def _recall(folder: Path, key: str) -> dict | None:
+    try:
+        record = files.read_json(folder / f"{key}.json")
+    except (FileNotFoundError, ValueError):
+        return None  # not there, or damaged: it is run again
+    fits = isinstance(record, dict) and ({"accuracy", "failed"} & record.keys())
+    return record if fits else None
+
+
+def _run_all(trials: list[Trial], processes: int) -> Iterator[tuple[str, dict]]:
+    if not trials:
+        return
+    # Neighbours share a module: a process loads and compiles it once.
+    trials.sort(key=lambda t: (t.part, t.entry.name, t.module))
+    if processes == 1:
+        for trial in trials:
+            yield trial.key, run_trial(trial)
+        return
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    with ProcessPoolExecutor(
+        min(processes, len(trials)),
+        multiprocessing.get_context("spawn"),
+        _begin,
+        (threads,),
+    ) as pool:
+        running = {pool.submit(run_trial, trial): trial for trial in trials}
+        try:
+            for done in as_completed(running):
+                yield running[done].key, done.result()
+        except BrokenProcessPool as error:
+            raise RuntimeError(
+                "The processes of an evaluation must stay alive; run it again "
+                "to go on, with fewer --processes where memory runs out. "
+                "Received: one that was killed."
+            ) from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin(threads: int) -> None:
+    """Prepares a process: quiet, on some cores, and gone with its parent."""
+    from keras_experts import console
+
+    console.silence()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def run_trial(trial: Trial) -> dict:
+    """Trains and tests, and gives the record.
+
+    What cannot be trained is told in `failed`, and is no error.
+    """
+    import keras
+    import numpy as np
+
+    from keras_experts.evaluation import statistics
+    from keras_experts.evaluation.suites import MEAN_PER_CLASS
+    from keras_experts.training.transfer import Recipe
+
+    started = time.monotonic()
+    task = _task(trial.entry, trial.part, trial.data_dir)
+    record = {
+        "module": trial.module,
+        "task": trial.entry.name,
+        "part": trial.part,
+        "recipe": trial.recipe,
+        "seed": trial.seed,
+        "num_train": task.train.num_examples,
+        "num_test": task.test.num_examples,
+    }
+    keras.utils.set_random_seed(trial.seed)
+    recipe = Recipe(**trial.recipe)
+    try:
+        transfer = _transfer(trial.module, len(task.class_names), trial.trust)
+        transfer.fit(task.train, recipe, trial.seed, task.name)
+    except (FloatingPointError, ValueError) as error:
+        return {**record, "failed": str(error)}
+    predicted = transfer.predict(task.test)
+    if trial.entry.metric == MEAN_PER_CLASS:
+        accuracy = statistics.mean_per_class(task.test.labels, predicted)
+    else:
+        accuracy = float(np.mean(predicted == task.test.labels))
+    seconds = round(time.monotonic() - started, 2)
+    return {**record, "accuracy": accuracy, "seconds": seconds}
+
+
+@functools.lru_cache(maxsize=2)
+def _task(entry, part: str, data_dir: str | None):
+    return entry.final(data_dir) if part == FINAL else entry.tuning(data_dir)
+
+
+@functools.lru_cache(maxsize=1)
+def _transfer(module: str, num_classes: int, trust: bool):
+    from keras_experts.training.transfer import Transfer
+
+    return Transfer(module, num_classes, trust=trust)

@@ -104,6 +104,10 @@ def compute(task: str, data_dir: str, candidates):
     return rows, images.labels
 
 
+def leave_out(candidate, reason: str) -> None:
+    raise ValueError(f"{candidate.name}: {reason}")
+
+
 def our_race(racing: Racing):
     def run(seed, candidates, rows, labels):
         seeded = Racing(racing.mode, racing.error, racing.budget, seed)
@@ -114,6 +118,7 @@ def our_race(racing: Racing):
             np.arange(len(labels)),
             labels,
             seeded,
+            leave_out,
         )
         return result.survivors[0], 1 - result.race.saved
 

@@ -79,6 +79,7 @@ class Contest:
             known.indices,
             known.labels,
             racing,
+            self._leave_out,
             known.task.name,
         )
         self._race, self._survivors = result.race, result.survivors
@@ -93,7 +94,15 @@ class Contest:
     ) -> Selection:
         """Ranks what was scored, and picks."""
         known = self.evidence
-        failed = {**known.features.failed, **self._left_out}
+        failed = {
+            handle: reason
+            for handle, reason in (
+                *known.features.failed.items(),
+                *self._left_out.items(),
+            )
+            # What failed on another task's images may be scored on these.
+            if handle not in self.scores
+        }
         if not self.scores:
             reason = next(iter(failed.values()), "")
             raise ValueError(
@@ -108,12 +117,12 @@ class Contest:
             strategy.is_share,
             self._survivors,
         )
-        baselines = [c.handle for c in known.candidates if c.is_baseline]
+        together = try_together(known, entries) if combining else None
         return Selection(
             known.task.name,
             len(known.indices),
             name,
-            baselines[0] if baselines else None,
+            ranking.reference(known.candidates, self.scores),
             ranking.pick(entries, known.candidates, margin),
             entries,
             [{"module": m, "reason": reason} for m, reason in failed.items()],
@@ -123,7 +132,7 @@ class Contest:
             known.features.computed,
             known.features.found,
             self._race,
-            try_together(known, entries) if combining else None,
+            together,
         )
 
     def write_report(

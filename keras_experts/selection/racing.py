@@ -6,6 +6,7 @@ an order of chance in which each part has the classes' shares.
 """
 
 import dataclasses
+from collections.abc import Callable
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,8 +38,9 @@ class Racing:
         mode: str. "error": a candidate goes when a test finds it worse than
             the leader. "budget": the worst go, so many that the race keeps
             to its budget.
-        error: float. Of mode "error" the probability, in (0, 1), that the
-            best candidate is eliminated: the level of all tests together.
+        error: float. Of mode "error" the probability, in (0, 1), that a
+            candidate goes which is the best at the number of images of every
+            round: the level of all tests together.
         budget: float. Of mode "budget" the share of all forward passes, in
             (0, 1], that may be spent.
         seed: int. Of the images' order.
@@ -127,6 +129,7 @@ def race(
     indices: np.ndarray,
     labels: np.ndarray,
     racing: Racing,
+    leave_out: Callable[[Candidate, str], None],
     task: str = "the task",
 ) -> Result:
     """Runs a race.
@@ -139,6 +142,8 @@ def race(
         indices: int array `(n,)`. The task's images in the features.
         labels: int array `(n,)`.
         racing: Racing.
+        leave_out: function of a candidate that the strategy cannot score, and
+            the reason.
         task: str. What the progress bar calls it.
 
     Returns:
@@ -147,7 +152,9 @@ def race(
     Raises:
         ValueError: if the strategy has no scores of examples in mode "error".
     """
-    run = _Run(strategy, features, list(candidates), indices, labels, racing)
+    # Those that failed on another task would only fail again.
+    able = [c for c in candidates if c.handle not in features.failed]
+    run = _Run(strategy, features, able, indices, labels, racing, leave_out)
     with progress(f"racing on {task}", run.most_passes) as bar:
         while run.is_open:
             run.next_round(bar)
@@ -157,15 +164,19 @@ def race(
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
     """Orders examples by chance, each first part with the classes' shares.
 
+    Two of a class come together: of many classes the first examples would
+    else be of one each, and none would have a neighbour of its own.
+
     Returns:
         Int array `(n,)`, a permutation.
     """
     rng = np.random.default_rng(seed)
-    # Of each class its examples lie evenly in [0, 1), from a place of chance.
+    # Of each class its pairs lie evenly in [0, 1), from a place of chance.
     places = np.empty(len(labels))
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
-        places[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
+        pairs = np.arange(len(rows)) // 2
+        places[rows] = (pairs + rng.random()) / (pairs[-1] + 1)
     return np.argsort(places, kind="stable")
 
 
@@ -208,9 +219,18 @@ def plan_rounds(
 class _Run:
     """A race as it goes on."""
 
-    def __init__(self, strategy, features, candidates, indices, labels, racing):
+    def __init__(
+        self,
+        strategy,
+        features,
+        candidates,
+        indices,
+        labels,
+        racing,
+        leave_out,
+    ):
         self._strategy, self._features = strategy, features
-        self._racing = racing
+        self._racing, self._leave_out = racing, leave_out
         order = stratified_order(labels, racing.seed)
         self._order = order
         self._indices, self._labels = indices[order], labels[order]
@@ -244,20 +264,26 @@ class _Run:
         values: dict[str, float] = {}
 
         def on_ready(candidate, rows, taken):
-            score = self._strategy.score(rows, labels, candidate)
-            value = score.value
-            if early:
-                value = self._strategy.early_value(rows, labels, candidate)
+            bar.advance(examples - self._seen)
+            try:
+                score = self._strategy.score(rows, labels, candidate)
+                value = score.value
+                if early:
+                    value = self._strategy.early_value(rows, labels, candidate)
+            except ValueError as error:
+                self._scores.pop(candidate.handle, None)
+                self._leave_out(candidate, str(error))
+                return
             values[candidate.handle] = value
+            if not is_last:
+                score = dataclasses.replace(score, num_examples=examples)
             self._scores[candidate.handle] = score
             self._seconds[candidate.handle] += taken
-            bar.advance(examples - self._seen)
 
         self._features.compute(self._alive, self._indices[:examples], on_ready)
         self._passes += len(self._alive) * (examples - self._seen)
         self._seen = examples
-        failed = self._features.failed
-        alive = [c for c in self._alive if c.handle not in failed]
+        alive = [c for c in self._alive if c.handle in values]
         # Equal ones stay in their order: baselines come first.
         alive.sort(key=lambda c: -values[c.handle])
         kept = self._keep(alive)
@@ -269,13 +295,20 @@ class _Run:
         number = len(self._rounds) + 1
         if number == len(self._plan):
             return alive
+        # The baseline stays: it is what the winner must beat.
+        first = next((c for c in alive if c.is_baseline), None)
         if self._racing.mode == BUDGET:
-            return alive[: self._plan[number][1]]
-        leader = self._scores[alive[0].handle]
+            most = self._plan[number][1]
+            if first in alive[:most]:
+                return alive[:most]
+            kept = alive[: max(most - (first is not None), 1)]
+            return kept if first is None else [*kept, first]
+        leader = self._scores[alive[0].handle] if alive else None
         return [
             candidate
             for candidate in alive
-            if sign_test(leader, self._scores[candidate.handle]) > self._level
+            if candidate is first
+            or sign_test(leader, self._scores[candidate.handle]) > self._level
         ]
 
     def result(self) -> Result:

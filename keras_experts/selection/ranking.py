@@ -123,7 +123,7 @@ def rank(
     chances = _chances(
         {c.handle: scores[c.handle] for c in scored if c.handle in alive}
     )
-    baselines = [c.handle for c in scored if c.is_baseline]
+    baseline = reference(candidates, scores)
     return [
         Entry(
             candidate.handle,
@@ -132,7 +132,7 @@ def rank(
             score.standard_error,
             round(seconds.get(candidate.handle, 0.0), 3),
             statistics.interval_95(score, is_share),
-            *_over(candidate, score, baselines, scores),
+            *_over(candidate, score, baseline, scores),
             chances.get(candidate.handle),
             _examples(score, num_examples),
         )
@@ -146,10 +146,7 @@ def pick(
     candidates: Sequence[Candidate],
     margin: float,
 ) -> Entry:
-    """Picks the best, or the baseline where that does not lead by the margin.
-
-    A baseline that was eliminated in a race was beaten.
-    """
+    """Picks the best, or the baseline if that does not lead by the margin."""
     best = ranking[0]
     baselines = {c.handle for c in candidates if c.is_baseline}
     for entry in ranking:
@@ -158,24 +155,32 @@ def pick(
     return best
 
 
+def reference(
+    candidates: Sequence[Candidate], scores: Mapping[str, Score]
+) -> str | None:
+    """Gives the baseline that leads are measured from: the first one scored."""
+    scored = (c.handle for c in candidates if c.is_baseline)
+    return next((handle for handle in scored if handle in scores), None)
+
+
 def _examples(score: Score, num_examples: int) -> int:
-    return num_examples if score.per_example is None else len(score.per_example)
+    return num_examples if score.num_examples is None else score.num_examples
 
 
 def _over(
     candidate: Candidate,
     score: Score,
-    baselines: list[str],
+    baseline: str | None,
     scores: Mapping[str, Score],
 ) -> tuple[float | None, float | None]:
-    """Gives the lead over the first baseline and its error."""
-    if not baselines or candidate.handle == baselines[0]:
+    """Gives the lead over the baseline and its error."""
+    if baseline is None or candidate.handle == baseline:
         return None, None
-    other = scores[baselines[0]]
+    other = scores[baseline]
+    if score.num_examples != other.num_examples:
+        return None, None  # one was eliminated before the other
     if score.per_example is None or other.per_example is None:
         return score.value - other.value, None
-    if len(score.per_example) != len(other.per_example):
-        return None, None  # one was eliminated before the other
     return statistics.paired_difference(score, other)
 
 

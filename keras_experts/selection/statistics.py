@@ -16,10 +16,13 @@ class Score:
         value: float. The higher the better.
         per_example: float array `(n,)` whose mean is the value, or None where
             it is no mean over examples.
+        num_examples: int. Examples it is of, where these are a part of the
+            task; None for all.
     """
 
     value: float
     per_example: np.ndarray | None = None
+    num_examples: int | None = None
 
     @property
     def standard_error(self) -> float | None:

@@ -3,6 +3,7 @@ import pytest
 from scipy import stats
 
 from keras_experts.data.labeled_images import from_arrays
+from keras_experts.data.tasks import Task
 from keras_experts.selection.features import Features
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.racing import Racing
@@ -10,6 +11,8 @@ from keras_experts.selection.racing import plan_rounds
 from keras_experts.selection.racing import race
 from keras_experts.selection.racing import sign_test
 from keras_experts.selection.racing import stratified_order
+from keras_experts.selection.selector import select
+from keras_experts.selection.selector import select_many
 from keras_experts.selection.statistics import Score
 from keras_experts.selection.statistics import mean_score
 from keras_experts.selection.strategies import Knn
@@ -80,6 +83,10 @@ def contest():
     return pool, from_arrays(pixels, labels, list("abcd")), labels
 
 
+def never(candidate, reason):
+    pytest.fail(f"{candidate.name} was left out: {reason}")
+
+
 @pytest.mark.parametrize("mode", ["error", "budget"])
 def test_clearly_best_module_wins_at_fewer_passes(contest, mode):
     pool, images, labels = contest
@@ -91,6 +98,7 @@ def test_clearly_best_module_wins_at_fewer_passes(contest, mode):
             np.arange(400),
             labels,
             Racing(mode, budget=0.4),
+            never,
         )
         assert features.computed == result.race.passes
         exact = Knn().score(features.get(pool[1], np.arange(400)), labels, None)
@@ -128,7 +136,8 @@ def test_module_that_fails_on_the_way_is_out(contest):
     pool = [*pool, Candidate("failing", "failing", None, 4, function=failing)]
     with Features(images) as features:
         result = race(
-            *(Knn(), features, pool, np.arange(400), labels, Racing("error"))
+            *(Knn(), features, pool, np.arange(400), labels, Racing("error")),
+            never,
         )
         assert "NaN" in features.failed["failing"]
     assert "failing" not in result.scores
@@ -136,7 +145,7 @@ def test_module_that_fails_on_the_way_is_out(contest):
 
 def test_test_needs_scores_of_examples(contest):
     pool, images, labels = contest
-    arguments = (pool, np.arange(400), labels, Racing("error"))
+    arguments = (pool, np.arange(400), labels, Racing("error"), never)
     with Features(images) as features:
         with pytest.raises(ValueError, match="such as knn"):
             race(LogMe(), features, *arguments)
@@ -155,3 +164,111 @@ def test_test_needs_scores_of_examples(contest):
 def test_wrong_races_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Racing(**arguments)
+
+
+def of_rows(name, rows, kind=None):
+    """A module whose features of each image are known."""
+
+    def features(images):
+        places = np.asarray(images)[:, 0, 0, :2] * 255
+        return rows[np.round(places @ (1, 256)).astype(int)]
+
+    return Candidate(name, name, kind, 1, function=features)
+
+
+def numbered_task(labels, num_classes):
+    """Images of one pixel that tells which one it is."""
+    number = np.arange(len(labels))
+    pixels = np.stack([number % 256, number // 256, 0 * number], axis=-1)
+    pixels = pixels[:, None, None].astype(np.uint8)
+    names = [str(label) for label in range(num_classes)]
+    images = from_arrays(pixels, labels, names)
+    return Task("numbered", images, images)
+
+
+def test_right_module_of_many_classes_is_found_with_few_images(rng):
+    """The first 50 images of 100 classes hold pairs of a class."""
+    labels = np.arange(1000) % 100
+    good = np.eye(100, dtype=np.float32)[labels]
+    pool = [
+        of_rows(f"noise_{i}", rng.normal(size=(1000, 8)).astype(np.float32))
+        for i in range(39)
+    ]
+    selection = select(
+        numbered_task(labels, 100), [*pool, of_rows("good", good)]
+    )
+    assert selection.race is not None
+    assert selection.best.expert == "good"
+
+
+@pytest.mark.parametrize("strategy", ["knn", "h_score"])
+@pytest.mark.parametrize("mode", ["error", "budget"])
+def test_baseline_sees_all_images_and_margins_count(rng, strategy, mode):
+    if (strategy, mode) == ("h_score", "error"):
+        return  # has no scores of examples
+    labels = np.arange(600) % 6
+    classes = np.eye(6, dtype=np.float32)[labels]
+    noise = rng.normal(size=(600, 6)).astype(np.float32)
+    baseline = of_rows("baseline", classes + 0.5 * noise, "baseline")
+    pool = [
+        of_rows(f"good_{i}", classes + 0.01 * i * noise) for i in range(1, 36)
+    ]
+    found = [
+        select(
+            numbered_task(labels, 6),
+            [baseline, *pool],
+            strategy,
+            margin=margin,
+            racing=Racing(mode),
+        )
+        for margin in (0.0, 100.0)
+    ]
+    for selection in found:
+        entries = {entry.expert: entry for entry in selection.ranking}
+        assert entries["baseline"].examples == 600
+        leads = [
+            e.over_baseline for e in selection.ranking if e.examples == 600
+        ]
+        assert leads.count(None) == 1  # its own
+        few = [entry for entry in selection.ranking if entry.examples < 600]
+        assert few and all(entry.over_baseline is None for entry in few)
+    assert found[0].best.expert.startswith("good")
+    assert found[1].best.expert == "baseline"
+
+
+def test_module_that_failed_on_a_task_is_not_run_on_the_next(rng):
+    calls = []
+
+    def broken(images):
+        calls.append(len(images))
+        return np.full((len(images), 2), np.nan)
+
+    labels = np.arange(200) % 4
+    rows = rng.normal(size=(200, 4)).astype(np.float32)
+    pool = [of_rows(f"noise_{i}", rows + i) for i in range(3)]
+    pool.append(Candidate("broken", "broken", None, 1, function=broken))
+    tasks = [numbered_task(labels, 4)] * 3
+    before = None
+    for selection in select_many(tasks, pool, racing=Racing("error")):
+        assert [row["module"] for row in selection.skipped] == ["broken"]
+        assert len(selection.ranking) == 3
+        before = before or len(calls)
+    assert len(calls) <= 3  # compiled, traced and called, once
+
+
+def test_module_that_cannot_be_scored_is_left_out_of_one_task(rng):
+    class Picky(Knn):
+        def score(self, features, labels, candidate):
+            if candidate.name == "noise_1" and labels.max() > 4:
+                raise ValueError("too many classes")
+            return super().score(features, labels, candidate)
+
+    rows = rng.normal(size=(200, 4)).astype(np.float32)
+    pool = [of_rows(f"noise_{i}", rows + i) for i in range(3)]
+    tasks = [numbered_task(np.arange(200) % n, n) for n in (4, 8)]
+    first, second = select_many(tasks, pool, Picky(), racing=Racing("error"))
+    assert first.skipped == [] and len(first.ranking) == 3
+    assert second.skipped == [
+        {"module": "noise_1", "reason": "too many classes"}
+    ]
+    assert len(second.ranking) == 2

@@ -1,12 +1,19 @@
 """`keras-experts select`: what it prints and leaves, and how it fails."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_experts import cli
+from tests.selection.modules import loop_for_ever
 from tests.selection.modules import mean
 from tests.selection.modules import save_module
 
@@ -129,3 +136,30 @@ def test_all_modules_failing_is_exit_1(select, pool):
     code, out, err = select(modules=(pool.parent / "nan",))
     assert (code, out) == (1, "")
     assert "At least one module must work" in err.splitlines()[-1]
+
+
+def test_ctrl_c_ends_a_selection_in_two_processes(tmp_path, image_folder):
+    """Two endless modules run, and two wait; none has to be waited for."""
+    for number in range(4):
+        save_module(tmp_path / f"endless_{number}", loop_for_ever)
+    modules = [str(path) for path in tmp_path.glob("endless_*")]
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "keras_experts.cli", "select"]
+    command += ["--modules", *modules, "--task", str(image_folder)]
+    environment = {**os.environ, "KERAS_EXPERTS_CACHE": str(tmp_path / "cache")}
+    with open(log, "wb") as err:
+        process = subprocess.Popen(
+            [*command, "--processes", "2"], stderr=err, env=environment
+        )
+    threads = Path(f"/proc/{process.pid}/task")
+    children: set[str] = set()
+    while len(children) < 2:
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.2)
+        for path in threads.glob("*/children"):
+            children.update(path.read_text().split())
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 1
+    assert log.read_text().splitlines()[-1] == "Interrupted."
+    assert "Left out" not in log.read_text()

@@ -48,6 +48,19 @@ def load_module(
             "A module must be a SavedModel that TensorFlow loads. "
             f"Received: {handle} ({first_line(error)})."
         ) from error
+    return part_of(root, handle, is_callable)
+
+
+def part_of(root, handle: str, is_callable: bool = True) -> Callable:
+    """Gives the part of a loaded module that a handle names, or the root.
+
+    Args:
+        root: what TensorFlow loaded.
+        handle: str. As in `load_module`, and so is `is_callable`.
+
+    Raises:
+        ValueError: if there is no such part, or it is not callable.
+    """
     module, part = split(handle)
     if part is not None:
         found = [

@@ -5,9 +5,12 @@ digest of its image: a task that was relabelled or has grown finds what it had.
 A file's name is the SHA-256 of its content, so that damage is noticed.
 """
 
+import contextlib
 import hashlib
 import io
 import os
+import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from keras_experts.console import say
 DIGEST_BYTES = 32
 MAX_BYTES = 20 * 2**30
 ENDING = ".npz"
+UNFINISHED_SECONDS = 24 * 3600
 
 
 class FeatureCache:
@@ -77,7 +81,10 @@ class FeatureCache:
         np.savez(buffer, digests=digests, features=features)
         content = buffer.getvalue()
         name = hashlib.sha256(content).hexdigest() + ENDING
-        with files.whole_file(self._folder_of(key) / name) as path:
+        folder = self._folder_of(key)
+        # There first: what is unfinished lies in it, where `evict` looks.
+        folder.mkdir(parents=True, exist_ok=True)
+        with files.whole_file(folder / name) as path:
             path.write_bytes(content)
 
     def evict(self) -> int:
@@ -86,6 +93,10 @@ class FeatureCache:
         Returns:
             int. Files that were deleted.
         """
+        for path in self._folder.glob("*/*/.tmp-*/*"):  # of killed writers
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > UNFINISHED_SECONDS:
+                    shutil.rmtree(path.parent, ignore_errors=True)
         entries = []
         for path in self._folder.glob(f"*/*/*{ENDING}"):
             try:
@@ -111,11 +122,12 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
     """Reads one file, or deletes it where it is not what it was."""
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
-        return None  # another process evicted it
+    except OSError:
+        return None  # another process evicted it, or it is not ours to read
     if hashlib.sha256(content).hexdigest() != path.stem:
         say(f"A damaged file of features is left out: {path}")
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a cache that may only be read
+            path.unlink()
         return None
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         return archive["digests"], archive["features"]

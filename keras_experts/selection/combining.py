@@ -149,25 +149,24 @@ def pick_experts(weights: np.ndarray, threshold: float = 0.5) -> np.ndarray:
 
 
 def route(
-    features_by_expert: np.ndarray,
+    features: Callable[[int, np.ndarray], np.ndarray],
     weights: np.ndarray,
     labels: np.ndarray,
-    baseline: np.ndarray | None = None,
-    threshold: float = 0.5,
+    threshold: float | None = 0.5,
 ) -> np.ndarray:
     """Scores features that come from each image's own expert.
 
     The experts must be of one bank, whose features share a space.
 
     Args:
-        features_by_expert: float array `(experts, n, d)`.
+        features: function of an expert, -1 for the baseline, and an int array
+            `(k,)` of images to float features `(k, d)`.
         weights: float array `(n, experts)`. Probabilities of the expert
             prediction network, in [0, 1].
         labels: int array `(n,)`.
-        baseline: float array `(n, d)`. Features for images without an expert
-            as probable as `threshold`. None: the most probable is taken,
-            however improbable.
-        threshold: float. In [0, 1].
+        threshold: float. In [0, 1]: the baseline is taken for images without
+            an expert as probable. None: the most probable is taken, however
+            improbable.
 
     Returns:
         Bool array `(n,)`. Whether the nearest other example has the label of
@@ -176,23 +175,20 @@ def route(
     Raises:
         ValueError: if shapes do not fit, or a value is not finite.
     """
-    features_by_expert = np.asarray(features_by_expert)
-    chosen = pick_experts(weights, 0.0 if baseline is None else threshold)
-    shape = features_by_expert.shape
-    if len(shape) != 3 or shape[:2] != np.shape(weights)[::-1]:
-        raise ValueError(
-            "`features_by_expert` (experts, examples, channels) must fit "
-            f"`weights` (examples, experts). Received: shapes {shape} and "
-            f"{np.shape(weights)}."
-        )
-    if baseline is not None and np.shape(baseline) != shape[1:]:
-        raise ValueError(
-            "`baseline` must have the shape of one expert's features. "
-            f"Received: shape {np.shape(baseline)}, not {shape[1:]}."
-        )
-    mixed = features_by_expert[chosen, np.arange(shape[1])]  # (n, d)
-    if baseline is not None:
-        mixed = np.where(chosen[:, None] < 0, baseline, mixed)
+    chosen = pick_experts(weights, 0.0 if threshold is None else threshold)
+    mixed = None
+    for expert in np.unique(chosen):
+        rows = np.flatnonzero(chosen == expert)
+        part = np.asarray(features(int(expert), rows))
+        if mixed is None:
+            mixed = np.empty((len(chosen), part.shape[-1]), part.dtype)
+        if part.shape != (len(rows), mixed.shape[1]):
+            raise ValueError(
+                "Experts to route between must give features of one space, "
+                f"(images, channels). Received: shape {part.shape}, not "
+                f"{(len(rows), mixed.shape[1])}."
+            )
+        mixed[rows] = part
     return leave_one_out_correct(mixed, labels)
 
 

@@ -117,12 +117,19 @@ class Contest:
             strategy.is_share,
             self._survivors,
         )
+        working = (
+            candidate.handle
+            for candidate in known.candidates
+            if candidate.is_baseline and candidate.handle not in failed
+        )
         together = try_together(known, entries) if combining else None
         return Selection(
             known.task.name,
             len(known.indices),
             name,
-            ranking.reference(known.candidates, self.scores),
+            # Of strategies that do not score baselines, any that works.
+            ranking.reference(known.candidates, self.scores)
+            or next(iter(working), None),
             ranking.pick(entries, known.candidates, margin),
             entries,
             [{"module": m, "reason": reason} for m, reason in failed.items()],

@@ -17,6 +17,7 @@ from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import resize
 from keras_experts.saved_models import handles
 from keras_experts.saved_models.loading import load_module
+from keras_experts.saved_models.loading import part_of
 from keras_experts.selection.modules import UNIT_RANGE
 from keras_experts.selection.modules import Source
 
@@ -197,10 +198,7 @@ class LoadedSource:
     def _part(self, part: str | None) -> Callable:
         if self._source.function is not None:
             return self._root
-        if part is None and callable(self._root):
-            return self._root
-        # Says which parts there are, or that the root is not callable.
-        return load_module(self._source.name_of(part), self._trust)
+        return part_of(self._root, self._source.name_of(part))
 
 
 class _Refused(Exception):
@@ -260,6 +258,11 @@ def _scale(
         for batch in batches:
             yield batch["image"].numpy()
             number += batch_size
+    except tf.errors.ResourceExhaustedError as error:
+        raise ValueError(
+            "Images of a module must fit into memory. "
+            f"Received: {batch_size} of {size} pixels."
+        ) from error
     except tf.errors.InvalidArgumentError as error:
         damaged = first_damaged(images, number)
         if damaged is None:
@@ -280,7 +283,13 @@ def _checked(
             "A module must give features (batch, channels). "
             f"Received: {name}, which gives {received}."
         )
-    features = np.asarray(outputs, np.float32)[:number]
+    try:
+        features = np.asarray(outputs, np.float32)[:number]
+    except Exception as error:
+        raise ValueError(
+            "A module must give features that are numbers. Received: "
+            f"{name}, which gives {type(outputs).__name__}."
+        ) from error
     bad = np.count_nonzero(~np.isfinite(features).all(axis=1))
     if bad:
         raise ValueError(

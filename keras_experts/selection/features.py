@@ -6,6 +6,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,7 +27,7 @@ from keras_experts.selection.worker import Worker
 WRITE_SECONDS = 10.0
 # Features in memory at a time, rows of all parts of a source.
 ROWS_AT_ONCE = 2**16
-FAILURES = (OSError, RuntimeError, ValueError)
+FAILURES = (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError)
 
 # Takes a candidate, its features `(n, channels)` and the seconds they took.
 OnReady = Callable[[Candidate, np.ndarray, float], None]
@@ -72,6 +73,11 @@ class Features:
         self._lock = threading.Lock()
         self._stack = contextlib.ExitStack()
         self._local = threading.local()
+        self._pool: ThreadPoolExecutor | None = None
+        self._workers: list[Worker] = []
+        self._is_stopping = False
+        # Functions and their images share memory: one at a time.
+        self._function_lock = threading.Lock()
 
     def __enter__(self) -> "Features":
         folder = self._stack.enter_context(tempfile.TemporaryDirectory())
@@ -116,9 +122,20 @@ class Features:
             for task in tasks:
                 self._compute_group(*task)
             return
-        with ThreadPoolExecutor(self._processes) as pool:
-            for done in [pool.submit(self._compute_group, *t) for t in tasks]:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._processes)
+            self._stack.callback(self._pool.shutdown)
+        waiting = [self._pool.submit(self._compute_group, *t) for t in tasks]
+        try:
+            for done in waiting:
                 done.result()
+        except BaseException:  # Ctrl-C too
+            self._is_stopping = True
+            for task in waiting:
+                task.cancel()
+            for worker in self._workers:
+                worker.kill()
+            raise
 
     def get(self, candidate: Candidate, indices: np.ndarray) -> np.ndarray:
         """Gives features `(n, channels)`, computed where they are missing.
@@ -146,7 +163,8 @@ class Features:
     def _fail(self, candidate: Candidate, error: Exception) -> None:
         with self._lock:
             self.failed[candidate.handle] = str(error)
-            say(f"Left out {candidate.name}: {error}")
+            if not self._is_stopping:
+                say(f"Left out {candidate.name}: {error}")
 
     def _compute_group(
         self,
@@ -176,8 +194,8 @@ class Features:
             if candidate.handle in self.failed:
                 continue
             found = rows.pop(candidate)
-            features = np.stack([found[i] for i in range(len(indices))])
             try:
+                features = np.stack([found[i] for i in range(len(indices))])
                 check_varied(candidate, features)
                 if on_ready is not None:
                     on_ready(candidate, features, seconds)
@@ -197,12 +215,20 @@ class Features:
         places = {index: place for place, index in enumerate(indices)}
         unwritten = _Unwritten(self)
         done = 0
+        widths: dict[str | None, int] = {}
+        lock = contextlib.nullcontext()
+        if source.function is not None:
+            lock = self._function_lock
         try:
             batches = self._runner(source).features(
                 source, list(by_part), missing
             )
-            for chosen, part, features in batches:
+            for chosen, part, features in _holding(lock, batches):
                 candidate = by_part[part]
+                if candidate.handle in self.failed:
+                    continue
+                if not isinstance(features, ValueError):
+                    features = _of_width(features, widths, part, candidate)
                 if isinstance(features, ValueError):
                     self._fail(candidate, features)
                     continue
@@ -232,6 +258,7 @@ class Features:
             worker = Worker(self.images, self._trust, self._time_limit)
             with self._lock:
                 self._local.worker = self._stack.enter_context(worker)
+                self._workers.append(worker)
         return self._local.worker
 
     def _count(self, bar: Bar | None, number: int, is_new: bool) -> None:
@@ -270,6 +297,24 @@ def check_varied(candidate: Candidate, features: np.ndarray) -> None:
             "A module must give features that differ between images. Received: "
             f"{candidate.handle}, the same for all {len(features)}."
         )
+
+
+def _holding(lock, batches: Iterator) -> Iterator:
+    """Gives batches with a lock held, to the last of them."""
+    with lock:
+        yield from batches
+
+
+def _of_width(features, widths: dict, part: str | None, candidate: Candidate):
+    """Gives features, or an error where others of the part are wider."""
+    width = features.shape[1]
+    known = widths.setdefault(part, width)
+    if width == known:
+        return features
+    return ValueError(
+        "A module must give as many channels for all images. "
+        f"Received: {candidate.handle}, with {known} and {width}."
+    )
 
 
 class _Unwritten:

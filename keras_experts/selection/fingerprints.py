@@ -1,5 +1,6 @@
 """What tells modules and images from one another, for the cache."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -19,6 +20,8 @@ from keras_experts.selection.modules import Source
 # Changes whenever the same module would give an image other features.
 PREPROCESSING = "bilinear, float32, 1"
 # What a SavedModel computes follows from these; the rest is for people.
+KNOWN = ("keras", "keras_experts")  # packages of layers
+MAX_IMAGE_SIZE = 4096
 COMPUTING = ("saved_model.pb", "variables", "assets")
 STATIC_IMAGES = re.compile(r"float32 \(\S+, (\d+), (\d+), 3\)")
 
@@ -51,16 +54,26 @@ def describe(candidate: Candidate, memo: Path) -> Described:
         ValueError: if it is no SavedModel.
     """
     if candidate.function is not None:
-        size = candidate.image_size or handles.DEFAULT_IMAGE_SIZE
+        size = _checked_size(candidate, handles.DEFAULT_IMAGE_SIZE)
         source = Source(
             candidate.handle, size, candidate.input_range, candidate.function
         )
         return Described(source, None, _key(_of_model(candidate), source, None))
     module, part = handles.split(candidate.handle)
     known = _recall(handles.resolve(module), memo)
-    size = candidate.image_size or known["image_size"]
+    size = _checked_size(candidate, known["image_size"])
     source = Source(module, size, candidate.input_range)
     return Described(source, part, _key(known["sha256"], source, part))
+
+
+def _checked_size(candidate: Candidate, default: int) -> int:
+    size = default if candidate.image_size is None else candidate.image_size
+    if not 1 <= size <= MAX_IMAGE_SIZE:
+        raise ValueError(
+            f"A module's images must have sides in [1, {MAX_IMAGE_SIZE}]. "
+            f"Received: {size} for {candidate.handle}."
+        )
+    return size
 
 
 def digests(images: LabeledImages, step: int = 1000) -> np.ndarray:
@@ -99,7 +112,11 @@ def _recall(path: Path, memo: Path) -> dict:
     name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()
     place = memo / f"{name}.json"
     status = [
-        [str(file.relative_to(path)), info.st_size, info.st_mtime_ns]
+        # Archives set sizes and times; the rest is the disk's own.
+        [
+            *(str(file.relative_to(path)), info.st_size, info.st_mtime_ns),
+            *(info.st_ctime_ns, info.st_ino),
+        ]
         for file in _files(path, (*COMPUTING, "assets.extra"))
         for info in (file.stat(),)
     ]
@@ -114,7 +131,8 @@ def _recall(path: Path, memo: Path) -> dict:
         "sha256": _of_files(path),
         "image_size": _image_size(path),
     }
-    files.write_json(place, known)
+    with contextlib.suppress(OSError):  # full, or a cache only to be read
+        files.write_json(place, known)
     return known
 
 
@@ -157,6 +175,11 @@ def _of_model(candidate: Candidate) -> str | None:
     model = candidate.function
     if not isinstance(model, keras.Model):
         return None
+    for layer in (model, *model._flatten_layers(include_self=False)):
+        # What somebody's own layer computes is in its code.
+        package = type(layer).__module__.partition(".")[0]
+        if package not in KNOWN or isinstance(layer, keras.layers.Lambda):
+            return None
     digest = hashlib.sha256()
     try:
         digest.update(model.to_json().encode())

@@ -119,7 +119,15 @@ def _expand_all(modules: Iterable[Named]) -> list[Candidate]:
     found: dict[str, Candidate] = {}
     for module in modules:
         for candidate in _expand_one(module, ()):
-            found.setdefault(candidate.handle, candidate)
+            known = found.setdefault(candidate.handle, candidate)
+            if (known.image_size, known.input_range) != (
+                candidate.image_size,
+                candidate.input_range,
+            ):
+                raise ValueError(
+                    "A module may be in a pool with one size and range alone. "
+                    f"Received: {candidate.handle} with several."
+                )
     return list(found.values())
 
 

@@ -146,8 +146,12 @@ class LabelMatching(PoolStrategy):
         scores = {}
         for candidate in evidence.candidates:
             prior = None
-            if candidate.function is None:
-                prior = read_label_prior(candidate.handle)
+            try:
+                if candidate.function is None:
+                    prior = read_label_prior(candidate.handle)
+            except (OSError, ValueError) as error:
+                evidence.leave_out(candidate, str(error))
+                continue
             if prior is None or prior.shape != upstream.shape:
                 evidence.leave_out(candidate, "It has no label prior.")
                 continue
@@ -204,11 +208,17 @@ class NameMatching(PoolStrategy):
             )
         scores = {}
         for candidate in evidence.candidates:
-            told = told_of(candidate)
+            try:
+                told = told_of(candidate)
+            except (OSError, ValueError) as error:
+                evidence.leave_out(candidate, str(error))
+                continue
             if candidate.is_baseline:
                 scores[candidate.handle] = Score(0.0)
             elif told.get("synset") not in hierarchy.parents:
                 evidence.leave_out(candidate, "The hierarchy lacks its node.")
+            elif not told.get("num_images"):
+                evidence.leave_out(candidate, "It tells no number of images.")
             else:
                 value = name_score(
                     places,

@@ -144,7 +144,7 @@ def _task_flags(
     if isinstance(task, Task):
         return []
     flags = ["--task", str(task)]
-    flags += ["--data_dir", data_dir] if data_dir else []
+    flags += ["--data_dir", str(data_dir)] if data_dir else []
     return [*flags, "--trust"] if trust else flags
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 NUM_RESAMPLES = 2000
+RESAMPLES_AT_ONCE = 100
 NORMAL_95 = 1.959964
 
 
@@ -66,12 +67,16 @@ def chances_of_winning(scores: list[Score], seed: int = 0) -> np.ndarray:
     values = np.stack([score.per_example for score in scores])
     number = values.shape[1]
     rng = np.random.default_rng(seed)
-    # How often each example was drawn: float64 `(resamples, n)`.
-    draws = rng.multinomial(number, np.full(number, 1 / number), NUM_RESAMPLES)
-    # Rounded, so that equal sums in another order stay equal.
-    means = np.round(values @ draws.T / number, 12)
-    best = means == means.max(axis=0)
-    return (best / best.sum(axis=0)).mean(axis=1)
+    even = np.full(number, 1 / number)
+    wins = np.zeros(len(values))
+    for _ in range(0, NUM_RESAMPLES, RESAMPLES_AT_ONCE):
+        # How often each example was drawn: `(resamples, n)`.
+        draws = rng.multinomial(number, even, RESAMPLES_AT_ONCE)
+        # Rounded, so that equal sums in another order stay equal.
+        means = np.round(values @ draws.T / number, 12)
+        best = means == means.max(axis=0)
+        wins += (best / best.sum(axis=0)).sum(axis=1)
+    return wins / NUM_RESAMPLES
 
 
 def interval_95(score: Score, is_share: bool = True) -> list[float] | None:

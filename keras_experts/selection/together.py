@@ -2,16 +2,21 @@
 
 import numpy as np
 
+from keras_experts.console import say
 from keras_experts.saved_models import handles
 from keras_experts.selection.combining import combine
 from keras_experts.selection.combining import route
+from keras_experts.selection.features import FAILURES
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.pool_strategies import domain_of
 from keras_experts.selection.ranking import Entry
 from keras_experts.selection.strategies import Evidence
 
+# Four square matrices of so many examples take 3.2 GB.
+MAX_COMBINED = 10_000
 
-def try_together(evidence: Evidence, ranking: list[Entry]) -> dict:
+
+def try_together(evidence: Evidence, ranking: list[Entry]) -> dict | None:
     """Combines and routes experts; all accuracies are leave-one-out 1-NN.
 
     Args:
@@ -23,12 +28,16 @@ def try_together(evidence: Evidence, ranking: list[Entry]) -> dict:
         concatenated features; `honest_accuracy` and `single_honest_accuracy`,
         where one half of the examples chooses for the other; and
         `routed_accuracy`, where the expert prediction network picks an
-        adapter for each image, or None where the pool has none.
+        adapter for each image, or None where the pool has none. None for
+        more examples than memory is taken for.
 
     References:
         Section 7 of the paper, which leaves both to future work.
     """
     complete = len(evidence.indices)
+    if complete > MAX_COMBINED:
+        say(f"Experts are combined for up to {MAX_COMBINED:,} examples.")
+        return None
     by_handle = {c.handle: c for c in evidence.candidates}
     names = [e.module for e in ranking if e.examples == complete]
     found = combine(
@@ -64,9 +73,16 @@ def _routed(evidence: Evidence, candidates: list[Candidate]) -> float | None:
     ]
     if not adapters:
         return None
-    weights = evidence.features.get(network, evidence.indices)
-    weights = weights[:, [columns[domain_of(c)] for c in adapters]]
-    features = [evidence.features.get(c, evidence.indices) for c in adapters]
-    own = evidence.features.get(baseline, evidence.indices)
-    correct = route(np.stack(features), weights, evidence.labels, own)
+
+    def features(expert: int, rows: np.ndarray) -> np.ndarray:
+        candidate = baseline if expert < 0 else adapters[expert]
+        return evidence.features.get(candidate, evidence.indices)[rows]
+
+    try:
+        weights = evidence.features.get(network, evidence.indices)
+        weights = weights[:, [columns[domain_of(c)] for c in adapters]]
+        correct = route(features, weights, evidence.labels)
+    except (*FAILURES, IndexError) as error:
+        say(f"Images are not routed: {error}")
+        return None
     return float(correct.mean())

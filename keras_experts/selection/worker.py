@@ -126,6 +126,7 @@ class Worker:
                 *(self._spool.name, str(int(self._trust))),
             ],
             pass_fds=[there.fileno()],
+            start_new_session=True,  # Ctrl-C is the parent's to act on
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -136,6 +137,12 @@ class Worker:
             self._receive("the process for modules", STARTING_SECONDS)
         except EOFError as error:
             raise RuntimeError(self._ended("the start")) from error
+
+    def kill(self) -> None:
+        """Ends the process from another thread; `features` raises there."""
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def _stop(self) -> None:
         if self._process is not None:

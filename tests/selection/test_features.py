@@ -186,3 +186,16 @@ def test_killed_selection_goes_on_with_what_it_had(module):
     assert result.returncode == -signal.SIGKILL, result.stderr
     _, done = compute(task.train, [module])
     assert (done.computed, done.found) == (0, 200)
+
+
+def test_processes_stay_from_one_part_of_a_race_to_the_next(tmp_path, images):
+    modules = [
+        save_module(tmp_path / f"m{i}", lambda x, i=i: mean(x) * (i + 1.0))
+        for i in range(3)
+    ]
+    candidates = expand(modules)
+    with Features(images, time_limit=60, processes=2) as features:
+        for size in (10, 20, 30):
+            features.compute(candidates, np.arange(size))
+        assert 1 <= len(features._workers) <= 2
+        assert features.failed == {}

@@ -1,6 +1,9 @@
+import dataclasses
 import json
+import os
 import shutil
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +13,7 @@ import keras_experts
 from keras_experts.data import synthetic
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
+from keras_experts.saved_models import handles
 from keras_experts.selection.features import Features
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import expand
@@ -162,8 +166,8 @@ def broken(tmp_path_factory):
 
 
 REASONS = {
-    "nan": "NaN or infinity for 50 of 50",
-    "rank": "which gives (50, 224, 224, 3)",
+    "nan": "NaN or infinity for 16 of 16",
+    "rank": "which gives (16, 224, 224, 3)",
     "constant": "the same for all 60",
     "damaged": "that can be read",
     "shape": "which fails on",
@@ -302,3 +306,106 @@ def test_experts_can_be_better_together(task):
     )
     assert found["routed_accuracy"] is None
     assert set(found["experts"]) <= {"baseline", "even", "odd"}
+
+
+def test_replaced_module_of_the_same_size_and_time_is_noticed(task, tmp_path):
+    """Archives give all files one time; retraining keeps their sizes."""
+    place = tmp_path / "module"
+    found = []
+    for scale in (1.0, 3.0):
+        shutil.rmtree(place, ignore_errors=True)
+        save_module(place, lambda x, s=scale: mean(x) ** s)
+        for path in place.rglob("*"):
+            os.utime(path, (0, 0))
+        found.append(select(task, [place]).computed)
+    assert found == [60, 60]
+
+
+def test_model_with_a_layer_of_ones_own_is_not_recalled(task):
+    class Own(keras.layers.Layer):
+        def call(self, x):
+            return keras.ops.mean(x, axis=(1, 2)) * 2
+
+    images = keras.Input((8, 8, 3))
+    model = keras.Model(images, Own()(images))
+    pool = [Candidate("own", "own", None, 8, function=model)]
+    assert [select(task, pool).computed for _ in range(2)] == [60, 60]
+
+
+@pytest.mark.parametrize("size", [0, -5, 2_000_000])
+def test_impossible_image_size_is_left_out(task, pool, size):
+    odd = Candidate("odd", "odd", None, size, function=pixels(1))
+    selection = select(task, [*pool, odd])
+    assert len(selection.ranking) == len(pool)
+    (row,) = selection.skipped
+    assert "must have sides in [1, 4096]" in row["reason"]
+
+
+def test_features_that_are_no_array_or_of_two_widths_are_left_out(task, pool):
+    calls = []
+
+    def sparse(images):
+        return tf.sparse.from_dense(tf.reduce_mean(images, axis=(1, 2)))
+
+    def widths(images):
+        images = np.asarray(images)  # is not traced
+        calls.append(1)
+        return np.random.default_rng(0).random((len(images), len(calls)))
+
+    odd = [named("sparse", sparse), named("widths", widths)]
+    selection = select(task, [*pool, *odd])
+    assert len(selection.ranking) == len(pool)
+    reasons = {row["module"]: row["reason"] for row in selection.skipped}
+    assert "features that are numbers" in reasons["sparse"]
+    assert "as many channels for all images" in reasons["widths"]
+
+
+def test_cache_that_cannot_be_written_loses_no_module(
+    task, baseline_module, monkeypatch
+):
+    monkeypatch.setenv("KERAS_EXPERTS_CACHE", "/proc/nothing")
+    selection = select(task, [baseline_module], cache=False)
+    assert selection.skipped == [] and selection.computed == 60
+
+
+def test_functions_of_two_sizes_in_two_processes_get_their_own_images(task):
+    sizes = (8, 12, 16, 20) * 2
+
+    def own_size(size):
+        def features(images):
+            assert images.shape[1] == size
+            return tf.reshape(tf.image.resize(images, (4, 4)), (-1, 48))
+
+        return features
+
+    functions = [
+        Candidate(f"{i}", f"{i}", None, size, function=own_size(size))
+        for i, size in enumerate(sizes)
+    ]
+    selection = select(task, functions, processes=2, time_limit=60)
+    assert selection.skipped == []
+    alone = select(task, functions)
+    assert [e.score for e in selection.ranking] == [
+        e.score for e in alone.ranking
+    ]
+
+
+def test_leads_are_over_the_baseline_that_is_named(task, pool):
+    other = dataclasses.replace(
+        named("other", pixels(4)), kind=handles.BASELINE
+    )
+    selection = select(task, [*pool, other])
+    leads = {e.module: e.over_baseline for e in selection.ranking}
+    assert selection.baseline == "baseline" and leads["baseline"] is None
+    scores = {e.module: e.score for e in selection.ranking}
+    for module in ("one", "eight", "other"):
+        expected = scores[module] - scores["baseline"]
+        assert leads[module] == pytest.approx(expected)
+
+
+def test_same_module_with_two_sizes_is_refused(task, baseline_module):
+    both = [
+        Candidate(baseline_module, "baseline", None, size) for size in (8, 16)
+    ]
+    with pytest.raises(ValueError, match="one size and range alone"):
+        select(task, both)

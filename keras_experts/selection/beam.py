@@ -112,8 +112,8 @@ def score_with_beam(
     options: Iterable[str],
     trust: bool = False,
     folder: str | None = None,
-) -> tuple[list[dict[str, Score]], dict[str, str]]:
-    """Scores candidates on several tasks.
+) -> tuple[list[dict[str, Score]], list[dict[str, str]], dict[str, str]]:
+    """Scores candidates on several tasks, without a limit of time.
 
     Args:
         strategy: FeatureStrategy.
@@ -126,7 +126,8 @@ def score_with_beam(
             this path; or None for a temporary one of this machine.
 
     Returns:
-        Of each task the scores by handle, and why others failed.
+        Of each task the scores by handle, and why the strategy could not
+        score others; and why others failed on all tasks.
 
     Raises:
         ValueError: if a candidate is a function.
@@ -194,26 +195,27 @@ class _Scoring:
         candidate = self._candidates[handle]
         try:
             check_varied(candidate, features)
-            scores = [
-                self._strategy.score(features[indices], labels, candidate)
-                for indices, labels in self._tasks
-            ]
         except ValueError as error:
             return json.dumps({"module": handle, "reason": str(error)})
-        return json.dumps(
-            {
-                "module": handle,
-                "values": [score.value for score in scores],
-                "per_example": [
-                    None if s.per_example is None else s.per_example.tolist()
-                    for s in scores
-                ],
-            }
-        )
+        rows = [
+            self._of_task(features[indices], labels, candidate)
+            for indices, labels in self._tasks
+        ]
+        return json.dumps({"module": handle, "tasks": rows})
+
+    def _of_task(self, features, labels, candidate: Candidate) -> dict:
+        try:
+            score = self._strategy.score(features, labels, candidate)
+        except ValueError as error:
+            return {"reason": str(error)}
+        rows = score.per_example
+        rows = None if rows is None else rows.tolist()
+        return {"value": score.value, "per_example": rows}
 
 
 def _read(folder: Path, num_tasks: int):
     scores: list[dict[str, Score]] = [{} for _ in range(num_tasks)]
+    unfit: list[dict[str, str]] = [{} for _ in range(num_tasks)]
     failed: dict[str, str] = {}
     for path in sorted(folder.glob("scores*")):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -221,8 +223,12 @@ def _read(folder: Path, num_tasks: int):
             if "reason" in row:
                 failed[row["module"]] = row["reason"]
                 continue
-            for place, value in enumerate(row["values"]):
-                rows = row["per_example"][place]
+            for place, told in enumerate(row["tasks"]):
+                if "reason" in told:
+                    unfit[place][row["module"]] = told["reason"]
+                    continue
+                rows = told["per_example"]
                 rows = None if rows is None else np.array(rows)
-                scores[place][row["module"]] = Score(value, rows)
-    return scores, failed
+                score = Score(told["value"], rows)
+                scores[place][row["module"]] = score
+    return scores, unfit, failed

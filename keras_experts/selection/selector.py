@@ -221,7 +221,7 @@ def _score_with_beam(contests, scorer, options, trust, folder) -> None:
         )
     evidence = contests[0].evidence
     tasks = [(c.evidence.indices, c.evidence.labels) for c in contests]
-    scores, failed = score_with_beam(
+    scores, unfit, failed = score_with_beam(
         scorer,
         evidence.features.images,
         tasks,
@@ -230,6 +230,12 @@ def _score_with_beam(contests, scorer, options, trust, folder) -> None:
         trust,
         folder,
     )
-    evidence.features.failed.update(failed)
-    for contest, found in zip(contests, scores, strict=True):
+    features = evidence.features
+    features.failed.update(failed)
+    working = len(evidence.candidates) - len(failed)
+    features.computed += working * features.images.num_examples
+    by_handle = {c.handle: c for c in evidence.candidates}
+    for contest, found, reasons in zip(contests, scores, unfit, strict=True):
         contest.scores = found
+        for handle, reason in reasons.items():
+            contest.evidence.leave_out(by_handle[handle], reason)

@@ -3,6 +3,7 @@ import pytest
 from keras_experts.data import synthetic
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.selector import select_many
+from keras_experts.selection.strategies import Knn
 from tests.selection.modules import mean
 from tests.selection.modules import save_module
 
@@ -44,6 +45,21 @@ def test_pipeline_scores_as_this_process_does(
         (skipped,) = selection.skipped
         assert skipped["module"] == modules[2]
         assert "the same for all 100" in skipped["reason"]
+        assert selection.computed == 400  # of the four that worked
+
+
+class Picky(Knn):
+    def score(self, features, labels, candidate):
+        if labels.max() > 8:
+            raise ValueError("too many classes")
+        return super().score(features, labels, candidate)
+
+
+def test_module_that_fits_one_task_is_ranked_there(modules, tasks):
+    found = select_many(tasks[1:], modules, Picky(), beam=[])
+    assert len(found[0].ranking) == 4
+    with pytest.raises(ValueError, match="5 that failed"):
+        select_many(tasks, modules, Picky(), beam=[])
 
 
 def test_wrong_runner_option_and_functions_are_refused(modules, tasks):

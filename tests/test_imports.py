@@ -21,6 +21,7 @@ LEVELS = {
     "evaluation": 4,
     "demo": 5,
     "commands": 6,
+    "flags": 6.5,
     "cli": 7,
 }
 # selection takes anything that maps images to features.
@@ -41,6 +42,7 @@ NO_TENSORFLOW = [
     *(PACKAGE / name for name in ("config.py", "console.py", "files.py")),
     *(PACKAGE / name for name in ("checks.py", "templates.py")),
     *(PACKAGE / "commands").glob("*.py"),
+    *(PACKAGE / "flags").glob("*.py"),
 ]
 OPTIONAL = {"tensorflow_hub", "tensorflow_datasets", "tensorflow_text"}
 OPTIONAL |= {"apache_beam", "matplotlib", "uvicorn", "starlette"}

@@ -1,0 +1,91 @@
+"""The commands of someone who wants numbers that can be trusted."""
+
+from pathlib import Path
+
+from keras_experts.commands.shared import load_tensorflow
+from keras_experts.commands.shared import print_json
+
+
+def evaluate(options) -> None:
+    """Runs the protocol over a suite."""
+    load_tensorflow()
+    from keras_experts import files
+    from keras_experts.evaluation.protocol import Protocol
+    from keras_experts.evaluation.protocol import evaluate
+
+    results = evaluate(
+        options.suite,
+        options.modules,
+        options.output,
+        options.methods,
+        Protocol(
+            options.sweep,
+            options.repeats,
+            options.runs,
+            options.num_images,
+            options.batch_size,
+        ),
+        options.data_dir,
+        options.oracle,
+        options.processes,
+        options.trust,
+    )
+    content = results.to_json()
+    if print_json(options.json, content):
+        return
+    if options.json:
+        files.write_json(options.json, content)
+    _print_tables(results)
+
+
+def report(options) -> None:
+    """Makes tables of results files."""
+    from keras_experts import files
+    from keras_experts.evaluation.results import merge
+    from keras_experts.evaluation.results import read_results
+    from keras_experts.evaluation.statistics import Summary
+    from keras_experts.evaluation.tables import make_tables
+    from keras_experts.evaluation.tables import to_csv
+    from keras_experts.evaluation.tables import to_markdown
+    from keras_experts.evaluation.tables import write_page
+
+    paths = [Path(path) for path in options.results]
+    paths = [p / "results.json" if p.is_dir() else p for p in paths]
+    results = merge([read_results(path) for path in paths])
+    summary = Summary(results)
+    if options.html:
+        write_page(options.html, summary)
+    asked = False
+    for path, write in (
+        (options.markdown, to_markdown),
+        (options.csv, to_csv),
+    ):
+        if path is None:
+            continue
+        text = write(make_tables(summary))
+        if path == "-":
+            asked = True
+            print(text, end="")
+        else:
+            files.write_text(path, text)
+    if not asked:
+        _print_tables(results)
+
+
+def _print_tables(results) -> None:
+    from keras_experts.console import print_table
+    from keras_experts.evaluation.statistics import Summary
+    from keras_experts.evaluation.tables import make_tables
+    from keras_experts.evaluation.tables import shown
+
+    for table in make_tables(Summary(results)):
+        print_table(
+            f"{results.suite}: {table.title}",
+            ("method", *table.columns),
+            [
+                (method, *(shown(cell, table.is_difference) for cell in row))
+                for method, row in table.rows.items()
+            ],
+        )
+        for method, tasks in table.missing.items():
+            print(f"without a result of {method}: {', '.join(tasks)}")

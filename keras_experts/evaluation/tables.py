@@ -1,0 +1,165 @@
+"""Tables and pages of results, from their files alone."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Callable
+from collections.abc import Iterable
+from pathlib import Path
+
+from keras_experts import files
+from keras_experts import templates
+from keras_experts.evaluation.statistics import Estimate
+from keras_experts.evaluation.statistics import Summary
+
+BASELINE, ORACLE = "baseline", "oracle"
+CSV_COLUMNS = ("table", "method", "of", "value", "low", "high", "missing")
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Estimates in rows of methods.
+
+    Attributes:
+        title: str.
+        columns: tuple of str. What each estimate is of.
+        rows: dict of a method to its estimates; None where there is none.
+        is_difference: bool. Whether the estimates are differences.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: dict[str, tuple[Estimate | None, ...]]
+    is_difference: bool = False
+
+    @property
+    def missing(self) -> dict[str, tuple[str, ...]]:
+        """Tasks that some mean of a method is without."""
+        found = {
+            method: tuple(
+                dict.fromkeys(
+                    task
+                    for estimate in row
+                    if estimate is not None
+                    for task in estimate.missing
+                )
+            )
+            for method, row in self.rows.items()
+        }
+        return {method: tasks for method, tasks in found.items() if tasks}
+
+
+def make_tables(summary: Summary) -> list[Table]:
+    """Makes the tables of results.
+
+    Of groups (as the paper's tables 1, 2 and 5), of tasks (as its table 3), of
+    differences from the baseline, and of regrets where an oracle was run.
+    """
+    methods = summary.results.methods
+    groups = summary.groups
+    tasks = tuple(task.name for task in summary.results.tasks)
+    tables = [
+        _table("Groups", groups, methods, summary.group),
+        _table("Tasks", tasks, methods, summary.task),
+    ]
+    if BASELINE in methods:
+        others = [m for m in methods if m != BASELINE]
+        tables.append(
+            _table(
+                "Over the baseline",
+                groups,
+                others,
+                lambda m, group: summary.difference(m, BASELINE, group),
+                True,
+            )
+        )
+    if ORACLE in methods:
+        others = [m for m in methods if m != ORACLE]
+        tables.append(
+            _table(
+                "Regret against the best module of each task",
+                groups,
+                others,
+                lambda m, group: summary.regret(m, ORACLE, group),
+                True,
+            )
+        )
+    return [table for table in tables if table.rows]
+
+
+def _table(
+    title: str,
+    columns: tuple[str, ...],
+    methods: Iterable[str],
+    estimate: Callable[[str, str], Estimate | None],
+    is_difference: bool = False,
+) -> Table:
+    rows = {
+        method: tuple(estimate(method, column) for column in columns)
+        for method in methods
+    }
+    return Table(title, columns, rows, is_difference)
+
+
+def shown(estimate: Estimate | None, is_difference: bool = False) -> str:
+    """Writes an estimate in per cent, as the paper does."""
+    if estimate is None:
+        return "-"
+    sign = "+" if is_difference else ""
+    value, low, high = (
+        f"{100 * number:{sign}.1f}"
+        for number in (estimate.value, estimate.low, estimate.high)
+    )
+    text = f"{value} [{low}, {high}]"
+    if estimate.missing:
+        total = len(estimate.tasks) + len(estimate.missing)
+        text += f" ({len(estimate.tasks)} of {total} tasks)"
+    return text
+
+
+def to_markdown(tables: Iterable[Table]) -> str:
+    """Writes tables as Markdown; means that lack tasks say which."""
+    lines = []
+    for table in tables:
+        lines += [f"## {table.title}", ""]
+        lines.append(f"| method | {' | '.join(table.columns)} |")
+        lines.append(f"|---|{'---|' * len(table.columns)}")
+        for method, row in table.rows.items():
+            cells = (shown(cell, table.is_difference) for cell in row)
+            lines.append(f"| {method} | {' | '.join(cells)} |")
+        for method, tasks in table.missing.items():
+            lines += ["", f"Without a result of {method}: {', '.join(tasks)}."]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def to_csv(tables: Iterable[Table]) -> str:
+    """Writes tables as CSV, one estimate a line."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for table in tables:
+        for method, row in table.rows.items():
+            for column, cell in zip(table.columns, row, strict=True):
+                if cell is not None:
+                    figures = (cell.value, cell.low, cell.high)
+                    writer.writerow(
+                        [table.title, method, column]
+                        + [f"{figure:.6f}" for figure in figures]
+                        + [" ".join(cell.missing)]
+                    )
+    return out.getvalue()
+
+
+def write_page(path: str | Path, summary: Summary) -> None:
+    """Writes a self-contained page with the tables, and bars (figure 2)."""
+    tables = make_tables(summary)
+    page = templates.render(
+        "results.html.j2",
+        suite=summary.results.suite,
+        tables=tables,
+        groups=tables[0],
+        shown=shown,
+        num_runs=len(summary.results.runs),
+    )
+    files.write_text(path, page)

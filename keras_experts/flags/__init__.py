@@ -1,0 +1,1 @@
+"""The flags of the commands, by the users they are for."""

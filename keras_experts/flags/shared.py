@@ -1,0 +1,36 @@
+"""What flags of several commands share."""
+
+from collections.abc import Callable
+
+
+def add_command(parsers, name: str, run: Callable, text: str):
+    """Adds a command, and gives its parser."""
+    command = parsers.add_parser(name, help=text, description=text)
+    command.set_defaults(run=run)
+    command.add_argument(
+        "--debug", action="store_true", help="show the traceback of an error"
+    )
+    return command
+
+
+def add_gin(command, required: bool = False) -> None:
+    """Adds --gin_file and --gin_param."""
+    add = command.add_argument
+    several = {"nargs": "+", "action": "extend", "default": []}
+    what = "own, or of the package"
+    add("--gin_file", **several, required=required, help=what)
+    add("--gin_param", **several, help="bindings, a.b=1")
+
+
+def add_task(command, **several) -> None:
+    """Adds the flags of a downstream task."""
+    add = command.add_argument
+    what = "TFDS name, image folder or .npz"
+    add("--task", required=True, help=what, **several)
+    add("--data_dir", help="folder of TFDS data sets")
+    add("--num_examples", type=int, default=1000, help="[1000]")
+    add(
+        "--trust",
+        action="store_true",
+        help="load modules that do more than compute, as inspect tells",
+    )

@@ -1,0 +1,90 @@
+"""Flags of someone with images and a task."""
+
+from keras_experts.commands import transfer
+from keras_experts.flags.shared import add_command
+from keras_experts.flags.shared import add_gin
+from keras_experts.flags.shared import add_task
+from keras_experts.selection.registry import RACING
+from keras_experts.selection.registry import STRATEGIES
+
+
+def _add_demo(parsers) -> None:
+    command = add_command(
+        parsers, "demo", transfer.demo, "The whole method on embedded data."
+    )
+    command.add_argument("--workdir", default="demo", help="[demo]")
+
+
+def _add_select(parsers) -> None:
+    what = "Rank experts for a task and pick one."
+    command = add_command(parsers, "select", transfer.select, what)
+    command.add_argument(
+        "--modules",
+        nargs="+",
+        action="extend",
+        required=True,
+        help="collections, module folders, URLs, pool files",
+    )
+    add_task(command, nargs="+")
+    add = command.add_argument
+    add("--strategy", default="knn", choices=STRATEGIES, help="[knn]")
+    add("--hierarchy", help="of name_matching: wordnet:DIR, is-a file or CSV")
+    add("--margin", type=float, default=0.0, help="to beat the baseline by [0]")
+    add(
+        "--racing",
+        default="auto",
+        choices=RACING,
+        help="eliminate early: by a test, within a budget of passes, or by "
+        "one for large pools [auto]",
+    )
+    add("--error", type=float, default=0.05, help="of --racing error [0.05]")
+    add("--budget", type=float, default=0.25, help="of all passes [0.25]")
+    add("--combine", action="store_true", help="try several experts together")
+    add("--no_cache", action="store_true", help="keep no features")
+    add(
+        "--time_limit", type=float, default=600, help="s a module's batch [600]"
+    )
+    add("--processes", type=int, default=1, help="modules at a time [1]")
+    what = "score with Apache Beam; runner options as direct_num_workers=2"
+    add("--beam", nargs="*", metavar="OPTION", help=what)
+    add("--beam_folder", help="that all of Beam's workers see")
+    add_gin(command)
+    add("--json", help="selection.json, or - for stdout")
+    add("--report", help="a page to look at, F.html")
+
+
+def _add_finetune(parsers) -> None:
+    command = add_command(
+        parsers, "finetune", transfer.finetune, "Fine-tune a module on a task."
+    )
+    command.add_argument("--module", required=True, help="folder or URL")
+    add_task(command)
+    add = command.add_argument
+    add("--output", required=True, help="folder to make")
+    add("--num_images", type=int, help="images to pass [BiT-HyperRule's]")
+    add("--batch_size", type=int, default=512, help="[512]")
+    add("--base_learning_rate", type=float, default=0.003, help="[0.003]")
+    add("--image_size", type=int, help="pixels [the module's own]")
+    add("--flip", action="store_true", help="mirror half of the images")
+    add("--max_shift", type=int, default=0, help="pixels [0]")
+    add("--seed", type=int, default=0, help="[0]")
+
+
+def _add_predict(parsers) -> None:
+    command = add_command(
+        parsers,
+        "predict",
+        transfer.predict,
+        "Classify image files and folders.",
+    )
+    command.add_argument("--model", required=True, help="finetune's output")
+    command.add_argument("files", nargs="+", help="images and folders")
+    command.add_argument("--json", help="file, or - for stdout")
+
+
+ADD = (
+    _add_demo,
+    _add_select,
+    _add_finetune,
+    _add_predict,
+)

@@ -58,7 +58,13 @@ def _temporary_folder(path: Path) -> Path:
     above = next(
         folder for folder in path.absolute().parents if folder.exists()
     )
-    return Path(tempfile.mkdtemp(prefix=".tmp-", dir=above))
+    try:
+        return Path(tempfile.mkdtemp(prefix=".tmp-", dir=above))
+    except OSError as error:
+        raise type(error)(
+            f"There must be a folder to write to. Received: {path} in {above} "
+            f"({error.strerror})."
+        ) from error
 
 
 def cache_folder() -> Path:

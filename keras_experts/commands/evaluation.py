@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from keras_experts.commands.shared import check_files
 from keras_experts.commands.shared import load_tensorflow
 from keras_experts.commands.shared import print_json
 
 
 def evaluate(options) -> None:
     """Runs the protocol over a suite."""
+    check_files(json=options.json)
     load_tensorflow()
     from keras_experts import files
     from keras_experts.evaluation.protocol import Protocol
@@ -40,6 +42,7 @@ def evaluate(options) -> None:
 
 def report(options) -> None:
     """Makes tables of results files."""
+    check_files(html=options.html, markdown=options.markdown, csv=options.csv)
     from keras_experts import files
     from keras_experts.evaluation.results import merge
     from keras_experts.evaluation.results import read_results

@@ -4,6 +4,7 @@ import math
 import socket
 
 from keras_experts.commands.shared import Misuse
+from keras_experts.commands.shared import check_files
 from keras_experts.commands.shared import load_tensorflow
 from keras_experts.commands.shared import print_json
 
@@ -89,6 +90,7 @@ def serve(options) -> None:
 
 def inspect(options) -> None:
     """Tells what a module is."""
+    check_files(json=options.json)
     load_tensorflow()
     from keras_experts import files
     from keras_experts.console import print_table
@@ -97,6 +99,9 @@ def inspect(options) -> None:
 
     found = inspection.inspect(handles.resolve(options.module))
     metadata = handles.read_metadata(options.module)
+    _, expert = handles.split(options.module)
+    if expert is not None and metadata.get("kind") == handles.BANK:
+        handles.check_expert(metadata, expert, options.module)
     content = {
         "module": options.module,
         "call": found.call,

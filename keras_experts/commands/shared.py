@@ -11,6 +11,17 @@ class Misuse(Exception):
     """Flags that do not go together."""
 
 
+def check_files(**paths: str | None) -> None:
+    """Raises where a file to write is a folder, before any work.
+
+    Args:
+        **paths: by the flag's name, what it names; "-" is stdout.
+    """
+    for flag, path in paths.items():
+        if path not in (None, "-") and os.path.isdir(path):
+            raise Misuse(f"--{flag} must be a file. Received: {path!r}.")
+
+
 def print_json(path: str | None, content: object) -> bool:
     """Prints JSON where the path is "-", and tells whether it did."""
     if path == "-":

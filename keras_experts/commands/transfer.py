@@ -1,5 +1,6 @@
 """The commands of someone with images and a task."""
 
+from keras_experts.commands.shared import check_files
 from keras_experts.commands.shared import load_tensorflow
 from keras_experts.commands.shared import percent
 from keras_experts.commands.shared import print_json
@@ -15,6 +16,7 @@ def demo(options) -> None:
 
 def select(options) -> None:
     """Ranks experts for a task, or for several."""
+    check_files(json=options.json, report=options.report)
     load_tensorflow()
     from keras_experts import config
     from keras_experts import files
@@ -81,10 +83,13 @@ def _print_selection(selection) -> None:
             return ""
         return " to ".join(map(shown, entry.interval))
 
+    columns = ("expert", "score", "95 %", "over baseline", "best?", "seconds")
+    if selection.race:  # what was dropped has seen a part of the images
+        columns = (*columns, "images")
     print_table(
         f"{selection.task}: {selection.title}, "
         f"{selection.num_examples} examples",
-        ("expert", "score", "95 %", "over baseline", "best?", "seconds"),
+        columns,
         [
             (
                 entry.expert,
@@ -93,6 +98,7 @@ def _print_selection(selection) -> None:
                 change(entry),
                 "" if entry.chance is None else f"{entry.chance:.0%}",
                 f"{entry.seconds:.1f}",
+                *([f"{entry.examples:,}"] if selection.race else []),
             )
             for entry in selection.ranking
         ],
@@ -126,10 +132,14 @@ def finetune(options) -> None:
     metrics = finetune(**{name: getattr(options, name) for name in names})
     if metrics["accuracy"] is not None:
         print(f"accuracy {metrics['accuracy']:.4f} share")
+        print(f"test images {metrics['num_test']}")
+    print(f"module {options.output}/module")
+    print(f"next keras-experts predict --model {options.output} FILES")
 
 
 def predict(options) -> None:
     """Classifies files."""
+    check_files(json=options.json)
     load_tensorflow()
     from keras_experts import files
     from keras_experts.console import print_table

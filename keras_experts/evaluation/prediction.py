@@ -6,6 +6,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_experts.console import progress
+from keras_experts.console import say
 from keras_experts.data import folders
 from keras_experts.data.preprocessing import resize
 from keras_experts.saved_models.handles import read_metadata
@@ -21,13 +22,14 @@ def predict(model: str | Path, paths: Sequence[str | Path]) -> list[dict]:
         paths: files and folders.
 
     Returns:
-        list of dict, in the order of the files: `file`, `class`,
+        list of dict, in the order of the files, without those that are no
+        whole image (they are named on stderr): `file`, `class`,
         `probability` and `probabilities` (by class name), in [0, 1].
 
     Raises:
         FileNotFoundError: if the model or a path is not there.
-        ValueError: if the model is no classifier, a folder has no image, or a
-            file is no image.
+        ValueError: if the model is no classifier, a folder has no image, or
+            no file is a whole image.
     """
     inner = Path(model) / MODULE_FOLDER
     handle = str(inner if inner.is_dir() else model)
@@ -42,7 +44,12 @@ def predict(model: str | Path, paths: Sequence[str | Path]) -> list[dict]:
     files = _expand(paths)
     with progress("predicting", len(files)) as bar:
         for path in files:
-            content = tf.constant(folders.read_image(path))
+            bar.advance(1)
+            try:
+                content = tf.constant(folders.read_image(path))
+            except ValueError as error:
+                say(f"Left out {path}: {error}")
+                continue
             image = resize(content, metadata["image_size"])
             probabilities = tf.nn.softmax(module(image[None])[0]).numpy()
             best = int(probabilities.argmax())
@@ -60,7 +67,11 @@ def predict(model: str | Path, paths: Sequence[str | Path]) -> list[dict]:
                     ),
                 }
             )
-            bar.advance(1)
+    if not rows:
+        raise ValueError(
+            "One of the files must be a whole image. "
+            f"Received: {len(files)}, none of which is."
+        )
     return rows
 
 

@@ -7,6 +7,7 @@ from keras_experts.models.backbone import BitResNet
 from keras_experts.models.bit_weights import assign
 from keras_experts.models.bit_weights import named_variables
 from keras_experts.saved_models.handles import BASELINE
+from keras_experts.saved_models.handles import check_expert
 
 
 def rebuild(
@@ -49,11 +50,7 @@ def cut_out(
     Raises:
         ValueError: if the bank has no such expert.
     """
+    check_expert(metadata, expert, name)
     names = [row["name"] for row in metadata["experts"]]
-    if expert != BASELINE and expert not in names:
-        raise ValueError(
-            "One expert of a bank must be named, MODULE#name, of "
-            f"{[BASELINE, *names]}. Received: {expert} of {name}."
-        )
     index = -1 if expert == BASELINE else names.index(expert)
     return expert_models.extract_expert(bank, index)

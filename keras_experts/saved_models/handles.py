@@ -4,6 +4,7 @@ Modules and collections come from anybody: what they tell of themselves is
 checked here, once, before anything relies on it.
 """
 
+import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -31,6 +32,14 @@ HANDLE_PATTERN = re.compile(
 # Training's names of experts stand in code that people copy.
 EXPERT_PATTERN = re.compile(r"[\w'-][\w'. -]*")
 DIGEST_PATTERN = re.compile(r"[\da-f]{64}")
+
+# Folders that hold modules, and what to say of them.
+INSIDE = {
+    COLLECTION_FILE: "A module must be one of a collection's. "
+    "Received: {0!r}, a collection (`select` takes it whole).",
+    "metrics.json": "A module must be a folder with a saved_model.pb. "
+    "Received: {0!r}, what `finetune` wrote: its module is {0}/module.",
+}
 
 SHARE = float | int | None
 EXPERT_FIELDS = {
@@ -112,12 +121,32 @@ def resolve(handle: str) -> Path:
                 "A handle must lead to a module that can be downloaded. "
                 f"Received: {module} ({first_line(error)})."
             ) from error
+    inside = [p for p in INSIDE if (Path(module) / p).exists()]
+    if inside and not is_saved_model(module):
+        raise FileNotFoundError(INSIDE[inside[0]].format(module))
     if not is_saved_model(module):
         raise FileNotFoundError(
             "A module must be a folder with a saved_model.pb, or a URL. "
             f"Received: {module!r}."
         )
     return Path(module)
+
+
+def check_expert(metadata: dict, expert: str | None, handle: str) -> None:
+    """Raises unless a bank has an expert, or a baseline, of a name.
+
+    Raises:
+        ValueError: if it has none; it tells of similar names.
+    """
+    names = [BASELINE, *(row["name"] for row in metadata["experts"])]
+    if expert in names:
+        return
+    near = difflib.get_close_matches(expert or "", names) or names[:10]
+    raise ValueError(
+        f"An expert of a bank must be named, BANK#name, one of its "
+        f"{len(names)}, such as {', '.join(near)}. "
+        f"Received: {expert or 'no name'} of {split(handle)[0]}."
+    )
 
 
 def read_metadata(handle: str) -> dict:

@@ -1,5 +1,6 @@
 """Loading anybody's reusable SavedModels."""
 
+import difflib
 import re
 from collections.abc import Callable
 
@@ -74,9 +75,10 @@ def part_of(root, handle: str, is_callable: bool = True) -> Callable:
                 for name in dir(root)
                 if name.startswith(EXPERT_PREFIX)
             ]
+            near = difflib.get_close_matches(part, experts) or experts[:10]
             raise ValueError(
-                f"A module's part must be one of {experts}. "
-                f"Received: {part!r} of {module}."
+                f"A module's part must be one of its {len(experts)}, such as "
+                f"{near}. Received: {part!r} of {module}."
             )
         # The part's variables live as long as their root.
         found[0].keras_experts_root = root

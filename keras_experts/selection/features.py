@@ -137,6 +137,15 @@ class Features:
                 worker.kill()
             raise
 
+    def has_all(self, candidates: Sequence[Candidate]) -> bool:
+        """Tells whether no forward pass is needed; looks until one is."""
+        every = np.arange(self.images.num_examples)
+        return all(
+            self._describe(candidate) is not None
+            and len(self._read(candidate, every)) == len(every)
+            for candidate in candidates
+        )
+
     def get(self, candidate: Candidate, indices: np.ndarray) -> np.ndarray:
         """Gives features `(n, channels)`, computed where they are missing.
 

@@ -23,8 +23,9 @@ from keras_experts.selection.ranking import Selection
 from keras_experts.selection.registry import make_strategy
 from keras_experts.selection.strategies import FeatureStrategy
 
-# Of larger pools most candidates see a part of the task alone.
-EXACT_CANDIDATES = 32
+# Of larger pools most candidates see a part of the task alone, where it has so
+# many images: fewer tell too little, and cost little.
+EXACT_CANDIDATES, RACED_EXAMPLES = 32, 500
 
 
 def select(
@@ -78,7 +79,8 @@ def select_many(
         margin: float. The baseline is kept unless an expert's score is better
             by more than this; the paper's is 0.
         racing: Racing, "off", or "auto": one within a budget for pools of
-            more than 32 candidates.
+            more than 32 candidates and tasks of 500 images or more, unless
+            all features are in the cache.
         cache: bool. Whether to use and keep features of other selections.
         time_limit: float. Seconds a module may take for a batch, in a process
             that is killed where it takes longer; None for this process.
@@ -108,8 +110,10 @@ def select_many(
     candidates = expand(experts)
     opened = [_open(task, data_dir, num_examples) for task in tasks]
     images = concatenate([task.train for task in opened])
-    racing = _racing(racing, scorer, len(candidates))
+    fewest = min(task.train.num_examples for task in opened)
+    is_large = len(candidates) > EXACT_CANDIDATES and fewest >= RACED_EXAMPLES
     with Features(images, cache, trust, time_limit, processes) as features:
+        racing = _racing(racing, scorer, features, is_large and candidates)
         contests = _contests(opened, features, candidates, experts)
         if beam is not None:
             _score_with_beam(contests, scorer, beam, trust, beam_folder)
@@ -148,7 +152,10 @@ def _task_flags(
     return [*flags, "--trust"] if trust else flags
 
 
-def _racing(racing: Racing | str, scorer, number: int) -> Racing | None:
+def _racing(
+    racing: Racing | str, scorer, features: Features, candidates
+) -> Racing | None:
+    """Gives the race to run; candidates are those that may need one."""
     if isinstance(racing, Racing):
         if not isinstance(scorer, FeatureStrategy):
             raise ValueError(
@@ -160,8 +167,11 @@ def _racing(racing: Racing | str, scorer, number: int) -> Racing | None:
         raise ValueError(
             f'`racing` must be a Racing, "auto" or "off". Received: {racing!r}.'
         )
-    is_large = isinstance(scorer, FeatureStrategy) and number > EXACT_CANDIDATES
-    return Racing() if racing == "auto" and is_large else None
+    if racing == "off" or not isinstance(scorer, FeatureStrategy):
+        return None
+    if not candidates or features.has_all(candidates):
+        return None  # a race would save little, or nothing
+    return Racing()
 
 
 def _contests(

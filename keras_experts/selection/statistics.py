@@ -80,12 +80,22 @@ def chances_of_winning(scores: list[Score], seed: int = 0) -> np.ndarray:
 
 
 def interval_95(score: Score, is_share: bool = True) -> list[float] | None:
-    """Gives the normal 95 % interval of a mean, in [0, 1] if it is a share."""
+    """Gives the 95 % interval of a mean.
+
+    Of a share of examples it is Wilson's, which lies in [0, 1] and is not
+    empty where all are right or wrong; of other means the normal one.
+    """
     error = score.standard_error
     if error is None:
         return None
-    ends = [score.value + sign * NORMAL_95 * error for sign in (-1, 1)]
-    return [min(max(end, 0.0), 1.0) for end in ends] if is_share else ends
+    if is_share:
+        number, z2 = len(score.per_example), NORMAL_95**2
+        middle = (score.value + z2 / (2 * number)) / (1 + z2 / number)
+        variance = score.value * (1 - score.value) / number
+        half = np.sqrt(z2 * variance + z2**2 / (4 * number**2))
+        half /= 1 + z2 / number
+        return [float(max(middle - half, 0)), float(min(middle + half, 1))]
+    return [score.value + sign * NORMAL_95 * error for sign in (-1, 1)]
 
 
 def _standard_error(values: np.ndarray) -> float:

@@ -7,12 +7,14 @@ from typing import ClassVar
 import numpy as np
 
 from keras_experts import config
+from keras_experts.checks import check_at_least
 from keras_experts.data.tasks import Task
 from keras_experts.saved_models.upstream_labels import read_head
 from keras_experts.selection import proxies
 from keras_experts.selection import transferability
 from keras_experts.selection.features import Features
 from keras_experts.selection.modules import Candidate
+from keras_experts.selection.neighbors import METRICS
 from keras_experts.selection.neighbors import leave_one_out_correct
 from keras_experts.selection.neighbors import nearest_neighbors
 from keras_experts.selection.statistics import Score
@@ -105,6 +107,14 @@ class Knn(FeatureStrategy):
     title = "leave-one-out accuracy of the nearest neighbour"
     k: int = 1
     metric: str = "euclidean"
+
+    def __post_init__(self):
+        check_at_least(k=(self.k, 1))
+        if self.metric not in METRICS:
+            raise ValueError(
+                f"`Knn.metric` must be one of {', '.join(METRICS)}. "
+                f"Received: {self.metric!r}."
+            )
 
     def score(self, features, labels, candidate):
         correct = leave_one_out_correct(features, labels, self.k, self.metric)

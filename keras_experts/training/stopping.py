@@ -1,5 +1,6 @@
 """Signals that ask a run to stop, taken between two loops of steps."""
 
+import os
 import signal
 import threading
 
@@ -37,4 +38,6 @@ class StopSignals:
 
     def _note(self, number: int, frame) -> None:
         self.received = signal.Signals(number).name
+        # At once, and not through a lock that the loop may hold.
+        os.write(2, b"Stopping after these steps; again to stop at once.\n")
         self.__exit__()

@@ -193,11 +193,10 @@ class Trainer:
                 self._save(checkpoints, step)
                 saved_at, saved_step = time.monotonic(), step
             if stop and not last:
-                kept = "is saved; run again to go on"
+                kept = "run again to go on" if checkpoints else "none is kept"
                 raise Stopped(
                     f"Stopped by {signals.received or 'another worker'} after "
-                    f"step {step:,} of {self.plan.num_steps:,}, which "
-                    f"{kept if checkpoints else 'is lost'}."
+                    f"step {step:,} of {self.plan.num_steps:,}; {kept}."
                 )
             loop_steps = self._next_loop(loop_steps, seconds / number)
             if every is not None:

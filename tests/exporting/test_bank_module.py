@@ -194,7 +194,7 @@ def test_expert_cut_out_of_the_module_is_the_bank_s(
 
 @pytest.mark.parametrize("part", ["", "#unicorn"])
 def test_bank_without_an_expert_is_not_fine_tuned(path, part):
-    with pytest.raises(ValueError, match="One expert of a bank must be named"):
+    with pytest.raises(ValueError, match="An expert of a bank must be named"):
         load_features(f"{path}{part}")
 
 

@@ -79,7 +79,7 @@ def test_stopped_and_killed_baseline_ends_bit_equal(
     out, _ = process.communicate(timeout=100)
     assert process.returncode == 1
     assert "Stopped by SIGTERM after step" in out
-    assert "which is saved; run again to go on" in out
+    assert "; run again to go on" in out
     stopped = last_step(tmp_path)
     process = start_stage("baseline", tmp_path, *RUN)
     wait_for_step(tmp_path, stopped + 1, process)

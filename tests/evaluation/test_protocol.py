@@ -1,0 +1,234 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from keras_experts import cli
+from keras_experts.evaluation import trials as trials_module
+from keras_experts.evaluation.protocol import Protocol
+from keras_experts.evaluation.protocol import evaluate
+from keras_experts.evaluation.results import read_results
+from keras_experts.evaluation.suites import load_suite
+
+QUICK = {"num_images": 32, "batch_size": 8}
+
+
+@pytest.fixture(autouse=True)
+def new_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_EXPERTS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def suite(image_folder, tmp_path):
+    """Two tasks, and one whose data are not there."""
+    for part in ("train", "test"):
+        shutil.copytree(image_folder, tmp_path / "split" / part)
+    rows = [
+        {"task": str(image_folder), "name": "colours", "group": "natural"},
+        {"task": "split", "group": "natural", "metric": "mean_per_class"},
+        {"task": "not_there", "group": "structured"},
+    ]
+    path = tmp_path / "suite.json"
+    path.write_text(json.dumps({"name": "mine", "tasks": rows}))
+    return path
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The trials that are run."""
+    found = []
+    run = trials_module.run_trial
+
+    def counted(trial):
+        found.append(trial)
+        return run(trial)
+
+    monkeypatch.setattr(trials_module, "run_trial", counted)
+    return found
+
+
+def test_methods_share_trials_and_all_is_told(
+    suite, collection, tmp_path, calls, capfd
+):
+    modules = [f"{collection}/acme/experts/bank/1"]
+    methods = ("baseline", "knn", "random")
+    output = tmp_path / "out"
+    arguments = (
+        suite,
+        modules,
+        output,
+        methods,
+        Protocol(**QUICK, repeats=2, runs=2),
+    )
+    results = evaluate(*arguments, oracle=True)
+    assert "Missing not_there:" in capfd.readouterr().err
+    assert [task.name for task in results.tasks] == [
+        "colours",
+        "split",
+        "not_there",
+    ]
+    # Three modules, two tasks, two repeats of two runs: each once.
+    assert len(calls) == 3 * 2 * 4
+    assert results.methods == [*methods, "oracle"]
+    assert len(results.runs) == 4 * 2 * 4
+    assert read_results(output / "results.json") == results
+    picked = {
+        (run.task, run.method): run.details["module"] for run in results.runs
+    }
+    for task in ("colours", "split"):
+        for method in methods:
+            told = output / "selections" / task / f"{method}.json"
+            chosen = json.loads(told.read_text())["best"]
+            assert picked[task, method] == chosen
+        medians = {}
+        for run in results.runs:
+            if run.task == task:
+                key = (run.method, run.details["module"])
+                medians.setdefault(key, []).append(run.accuracy)
+        medians = {key: np.median(v) for key, v in medians.items()}
+        best = max(medians.values())
+        assert medians["oracle", picked[task, "oracle"]] == best
+        manifest = output / "manifests" / f"{task}.final.json"
+        manifest = json.loads(manifest.read_text())
+        assert manifest["train"]["num_examples"] == len(
+            manifest["train"]["examples"]
+        )
+    # Run again, nothing is trained.
+    again = evaluate(*arguments, oracle=True)
+    assert len(calls) == 3 * 2 * 4
+    assert again == results
+    # A record that was cut short is run again, and no other.
+    record = next((output / "trials").iterdir())
+    record.write_bytes(record.read_bytes()[:-9])
+    again = evaluate(*arguments, oracle=True)
+    assert len(calls) == 3 * 2 * 4 + 1
+    assert [r.accuracy for r in again.runs] == [
+        r.accuracy for r in results.runs
+    ]
+
+
+def test_choice_of_hyperparameters_reads_no_test_label(
+    suite, baseline_module, tmp_path, calls, monkeypatch
+):
+    """With the test labels turned round the same recipes are chosen."""
+    from keras_experts.data import tasks
+
+    protocol = Protocol("vtab", 1, 1, **QUICK)
+    chosen = []
+    load = tasks.load_task
+
+    def turned(*arguments):
+        task = load(*arguments)
+        return tasks.dataclasses.replace(
+            task,
+            test=tasks.dataclasses.replace(
+                task.test, labels=task.test.labels[::-1].copy()
+            ),
+        )
+
+    for number in range(2):
+        results = evaluate(
+            suite,
+            [baseline_module],
+            tmp_path / str(number),
+            ("baseline",),
+            protocol,
+        )
+        chosen.append([run.details["recipe"] for run in results.runs])
+        monkeypatch.setattr("keras_experts.evaluation.suites.load_task", turned)
+    assert chosen[0] == chosen[1]
+    # Each choice is the first one with the highest accuracy on the 200.
+    for task, recipe in zip(("colours", "split"), chosen[0], strict=True):
+        tuned = [
+            record
+            for path in (tmp_path / "0" / "trials").iterdir()
+            for record in [json.loads(path.read_text())]
+            if record["task"] == task and record["part"] == "tuning"
+        ]
+        assert len(tuned) == 4
+        best = max(record["accuracy"] for record in tuned)
+        found = [r["accuracy"] for r in tuned if r["recipe"] == recipe]
+        assert found == [best]
+
+
+def test_diverging_trial_is_told_and_the_sweep_goes_on(
+    suite, baseline_module, tmp_path, monkeypatch, capfd
+):
+    from keras_experts.evaluation import sweeps
+
+    def two(unit, seed):
+        return [
+            {"num_images": unit, "base_learning_rate": 1e38},
+            {"num_images": unit, "base_learning_rate": 1e-3},
+        ]
+
+    monkeypatch.setitem(sweeps.SWEEPS, "two", two)
+    results = evaluate(
+        suite,
+        [baseline_module],
+        tmp_path / "out",
+        ("baseline",),
+        Protocol("two", 1, 1, **QUICK),
+    )
+    err = capfd.readouterr().err
+    assert "The loss must stay finite" in err and "at step" in err
+    rates = {
+        run.details["recipe"]["base_learning_rate"] for run in results.runs
+    }
+    assert rates == {1e-3}
+
+
+def test_trials_in_two_processes_are_those_of_one(
+    suite, baseline_module, tmp_path
+):
+    protocol = Protocol("hyperrule", 2, 1, **QUICK)
+    found = [
+        evaluate(
+            suite,
+            [baseline_module],
+            tmp_path / str(number),
+            ("baseline",),
+            protocol,
+            processes=number,
+        )
+        for number in (1, 2)
+    ]
+    accuracies = [[run.accuracy for run in r.runs] for r in found]
+    assert accuracies[0] == pytest.approx(accuracies[1], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ([], "must have a `name` and a list of `tasks`"),
+        ({"name": "a", "tasks": []}, "must have a `name` and a list"),
+        ({"name": "a", "tasks": [{"group": "b"}]}, "must have a `task`"),
+        (
+            {"name": "a", "tasks": [{"task": "b", "metric": "f1"}]},
+            "metric is one of accuracy, mean_per_class",
+        ),
+        (
+            {"name": "a", "tasks": [{"task": "b", "grp": "c"}]},
+            "A task of a suite has group, metric",
+        ),
+        (
+            {"name": "a", "tasks": [{"task": "x/b"}, {"task": "y/b"}]},
+            "must have different names. Received: b, b",
+        ),
+    ],
+)
+def test_wrong_suite_is_refused_in_one_line(tmp_path, content, rule):
+    path = tmp_path / "suite.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rule):
+        load_suite(str(path))
+
+
+def test_suite_that_is_not_there_is_told(capfd):
+    code = cli.main(
+        ["evaluate", "--suite", "vtab", "--modules", "m", "--output", "o"]
+    )
+    assert code == 1
+    err = capfd.readouterr().err
+    assert "one of vtab1k, dat or a JSON file. Received: 'vtab'" in err

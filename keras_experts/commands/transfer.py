@@ -103,6 +103,7 @@ def _print_selection(selection) -> None:
             for entry in selection.ranking
         ],
     )
+    print(f"test images {selection.num_test} not looked at")
     print(f"passes {selection.computed} computed {selection.cached} cached")
     if selection.race is not None:
         print(f"saved by racing {selection.race.saved:.1%}")

@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_experts.checks import first_line
-from keras_experts.console import say
 from keras_experts.data import folders
 from keras_experts.data import tfds_reader
 from keras_experts.data.labeled_images import LabeledImages
@@ -126,13 +125,6 @@ def _split(digests: list[bytes]) -> tuple[list[int], list[int]]:
     return train, [index for index in order if is_test[index]]
 
 
-def _tell_of_split(name: str, number: int, num_test: int) -> None:
-    say(
-        f"{name} has no test images: {num_test} of its {number} are kept "
-        f"for that, by their content."
-    )
-
-
 def _is_tfds(name: str) -> bool:
     """Tells "dataset/config" from the path of something missing."""
     return not name.startswith((".", "/")) and name.count("/") == 1
@@ -215,7 +207,6 @@ def _from_folder(path: Path) -> Task:
     names = folders.class_names(path)
     files = folders.read(path, names)
     train, test = _split([file.digest for file in files])
-    _tell_of_split(path.name, len(files), len(test))
     return Task(
         path.resolve().name,
         folders.to_images([files[i] for i in train], names),
@@ -243,7 +234,6 @@ def _from_npz(path: Path) -> Task:
     from_arrays(images, rows, names)  # raises where they do not fit
     digests = [hashlib.sha256(image.tobytes()).digest() for image in images]
     sides = _split(digests)
-    _tell_of_split(path.name, len(images), len(sides[1]))
     train, test = (
         from_arrays(images[side], rows[side], names) for side in sides
     )

@@ -140,6 +140,7 @@ class Contest:
             known.features.found,
             self._race,
             together,
+            known.task.test.num_examples,
         )
 
     def write_report(

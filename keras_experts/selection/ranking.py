@@ -66,6 +66,8 @@ class Selection:
         race: Race or None. What was eliminated when.
         combination: dict or None. What experts can do together, as of
             `try_together`.
+        num_test: int. Images of the task that are kept to test, and were not
+            looked at.
     """
 
     task: str
@@ -82,6 +84,7 @@ class Selection:
     cached: int = 0
     race: Race | None = None
     combination: dict | None = None
+    num_test: int = 0
 
     def to_json(self) -> dict:
         """Gives the content of `selection.json`."""
@@ -164,6 +167,8 @@ def reference(
 
 
 def _examples(score: Score, num_examples: int) -> int:
+    if score.per_example is not None:
+        return len(score.per_example)
     return num_examples if score.num_examples is None else score.num_examples
 
 
@@ -177,7 +182,7 @@ def _over(
     if baseline is None or candidate.handle == baseline:
         return None, None
     other = scores[baseline]
-    if score.num_examples != other.num_examples:
+    if _examples(score, 0) != _examples(other, 0):
         return None, None  # one was eliminated before the other
     if score.per_example is None or other.per_example is None:
         return score.value - other.value, None

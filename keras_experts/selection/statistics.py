@@ -17,8 +17,8 @@ class Score:
         value: float. The higher the better.
         per_example: float array `(n,)` whose mean is the value, or None where
             it is no mean over examples.
-        num_examples: int. Examples it is of, where these are a part of the
-            task; None for all.
+        num_examples: int. Examples it is of, where it is no mean over them
+            and they are a part of the task; else None.
     """
 
     value: float

@@ -36,7 +36,14 @@ def test_interval_holds_the_truth_in_95_of_100_cases(rng):
         low, high = statistics.interval_95(correct(rng, 0.6))
         inside += low <= 0.6 <= high
     assert stats.binomtest(inside, 2000, 0.95).pvalue > 0.001
-    assert statistics.interval_95(mean_score(np.ones(3))) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("right", [0, 3, 8])
+def test_interval_of_a_share_is_wilson_s(right):
+    values = np.arange(8) < right
+    found = statistics.interval_95(mean_score(values))
+    expected = stats.binomtest(right, 8).proportion_ci(0.95, "wilson")
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_chances_are_those_of_scipy_s_bootstrap(rng):

@@ -87,6 +87,7 @@ def write_keras_module(
     output_name: str,
     metadata: dict,
     extras: Iterable[Path] = (),
+    signatures: dict[str, Callable] | None = None,
 ) -> None:
     """Writes a Keras model from images in [0, 1] to one output.
 
@@ -97,6 +98,7 @@ def write_keras_module(
         output_name: str. Name of the output in the serving signature.
         metadata: dict. As in `write_module`.
         extras: files, as in `write_module`.
+        signatures: traced functions by name, beside `serving_default`.
     """
     forward = {
         training: tf.function(
@@ -122,7 +124,8 @@ def write_keras_module(
         [variable.value for variable in model.trainable_variables],
         _penalties(model),
     )
-    write_module(directory, root, {"serving_default": serve}, metadata, extras)
+    signatures = {"serving_default": serve, **(signatures or {})}
+    write_module(directory, root, signatures, metadata, extras)
 
 
 def _tells_training(model: keras.Model) -> bool:

@@ -1,5 +1,9 @@
 """Transfer: a module, a new head, and everything trains."""
 
+import dataclasses
+import hashlib
+import json
+import shutil
 import time
 from pathlib import Path
 
@@ -10,18 +14,19 @@ from keras_experts import config
 from keras_experts import files
 from keras_experts.checks import check_at_least
 from keras_experts.console import say
-from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
 from keras_experts.saved_models import handles
-from keras_experts.saved_models.writing import write_keras_module
 from keras_experts.training import schedules
-from keras_experts.training.evaluation import Predictor
+from keras_experts.training.classifier import write_classifier
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.transfer import Recipe
 from keras_experts.training.transfer import Transfer
+from keras_experts.training.watching import METRICS_FILE
 
 MODULE_FOLDER = "module"
+KERAS_FILE, CURVE_FILE = "model.keras", "curve.jsonl"
+UNFINISHED = ".unfinished-"
 
 
 @config.configurable
@@ -53,7 +58,10 @@ def finetune(
             expert of a bank, which is cut out.
         task: TFDS name, folder of images, path of an .npz, or a Task.
         output: folder to make: `module/` (a classifier from images to
-            logits), `metrics.json` and `operative_config.gin`.
+            logits, and from files to labelled probabilities), `model.keras`,
+            `metrics.json` (with the confusion matrix of the test images),
+            `curve.jsonl` (losses and rates) and `operative_config.gin`. A
+            killed run goes on from what lies beside it.
         data_dir: str. The folder of TFDS data sets, or None.
         num_examples: int. Training images, at most; None for all.
         num_images: int. Images to pass, repeats counted, or None for the
@@ -92,8 +100,6 @@ def finetune(
         max_shift=max_shift,
     )
     with files.whole_folder(output) as directory:
-        metadata = handles.read_metadata(module)
-        _, part = handles.split(module)
         if not isinstance(task, Task):
             task = load_task(task, data_dir, num_examples)
         lonely = task.check_classes(task.train.labels)
@@ -107,47 +113,89 @@ def finetune(
             Runtime(strategy, compile=compile),
             trust,
         )
-        training = transfer.fit(task.train, recipe, seed, task.name)
-        num_steps, batch_size = recipe.length(task.train.num_examples)
-        predict = transfer.predict
-        metrics = {
-            "task": task.name,
+        settings = {
             "module": module,
-            "expert": part or metadata.get("name", module),
+            "task": task.name,
             "num_train": task.train.num_examples,
-            "num_test": task.test.num_examples,
-            "num_classes": len(task.class_names),
-            "num_images": num_steps * batch_size,
-            "batch_size": batch_size,
-            "base_learning_rate": base_learning_rate,
-            "momentum": momentum,
+            "labels": hashlib.sha256(task.train.labels.tobytes()).hexdigest(),
             "image_size": transfer.image_size,
-            "flip": flip,
-            "max_shift": max_shift,
-            "strategy": strategy,
             "seed": seed,
-            "train_accuracy": _accuracy(predict, task.train),
-            "accuracy": _accuracy(predict, task.test),
+            **dataclasses.asdict(recipe),
+        }
+        unfinished = _unfinished(output, settings)
+        try:
+            training = transfer.fit(
+                task.train, recipe, seed, task.name, unfinished, settings
+            )
+        except (FloatingPointError, ValueError):
+            shutil.rmtree(
+                unfinished, ignore_errors=True
+            )  # it would end so again
+            raise
+        metrics = {
+            **_metrics(module, task, transfer, recipe, seed, strategy),
             "final_loss": float(training.last_losses[0]),
             "seconds": round(time.monotonic() - started, 1),
         }
-        write_keras_module(
+        write_classifier(
             directory / MODULE_FOLDER,
             transfer.model,
-            "logits",
-            {
-                "name": f"{metrics['expert']}_{task.name}",
-                "kind": "classifier",
-                "image_size": transfer.image_size,
-                "class_names": task.class_names,
-            },
+            transfer.image_size,
+            task.class_names,
+            f"{metrics['expert']}_{task.name}",
         )
+        transfer.model.save(directory / KERAS_FILE)
+        shutil.copyfile(unfinished / METRICS_FILE, directory / CURVE_FILE)
         config.write_operative_config(directory)
         files.write_json(directory / "metrics.json", metrics)
+    for left in Path(output).parent.glob(f"{Path(output).name}{UNFINISHED}*"):
+        shutil.rmtree(left, ignore_errors=True)
     return metrics
 
 
-def _accuracy(predict: Predictor, images: LabeledImages) -> float | None:
-    if not images.num_examples:
-        return None
-    return float(np.mean(predict(images) == images.labels))
+def _unfinished(output: str | Path, settings: dict) -> Path:
+    """Names where a run with these settings is found when it was killed."""
+    content = json.dumps(settings, sort_keys=True).encode()
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    output = Path(output)
+    return output.with_name(f"{output.name}{UNFINISHED}{digest}")
+
+
+def _metrics(
+    module: str,
+    task: Task,
+    transfer: Transfer,
+    recipe: Recipe,
+    seed: int,
+    strategy: str,
+) -> dict:
+    """Tests, and tells what was done."""
+    _, part = handles.split(module)
+    num_steps, batch_size = recipe.length(task.train.num_examples)
+    predicted = transfer.predict(task.train)
+    metrics = {
+        "task": task.name,
+        "module": module,
+        "expert": part or handles.read_metadata(module).get("name", module),
+        "num_train": task.train.num_examples,
+        "num_test": task.test.num_examples,
+        "num_classes": len(task.class_names),
+        **dataclasses.asdict(recipe),
+        "num_images": num_steps * batch_size,
+        "batch_size": batch_size,
+        "image_size": transfer.image_size,
+        "strategy": strategy,
+        "seed": seed,
+        "train_accuracy": float(np.mean(predicted == task.train.labels)),
+        "accuracy": None,
+    }
+    if task.test.num_examples:
+        labels, number = task.test.labels, len(task.class_names)
+        predicted = transfer.predict(task.test)
+        confusion = np.zeros((number, number), np.int64)
+        np.add.at(confusion, (labels, predicted), 1)
+        metrics["accuracy"] = float(np.mean(predicted == labels))
+        metrics["class_names"] = task.class_names
+        # Rows are classes, columns predictions.
+        metrics["confusion"] = confusion.tolist()
+    return metrics

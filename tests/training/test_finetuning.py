@@ -1,12 +1,20 @@
 import json
+import os
+import signal
+from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_experts
 from keras_experts.data import synthetic
+from keras_experts.data.tasks import load_task
 from keras_experts.evaluation.prediction import predict
 from keras_experts.saved_models import handles
+from keras_experts.training import watching
+from keras_experts.training.stopping import Stopped
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +44,86 @@ def test_result_is_all_there(finetuned, baseline_module):
     assert (output / "operative_config.gin").exists()
     metadata = handles.read_metadata(str(output / "module"))
     assert metadata["class_names"] == ["cat", "dog", "fish"]
+
+
+def test_confusion_is_that_of_the_test_images(finetuned, image_folder):
+    output, metrics = finetuned
+    task = load_task(image_folder)
+    confusion = np.array(metrics["confusion"])
+    assert confusion.sum(axis=1).tolist() == (
+        np.bincount(task.test.labels, minlength=3).tolist()
+    )
+    share = np.trace(confusion) / confusion.sum()
+    assert share == pytest.approx(metrics["accuracy"])
+    assert metrics["class_names"] == ["cat", "dog", "fish"]
+
+
+def test_learning_curve_has_all_steps_once(finetuned):
+    lines = (finetuned[0] / "curve.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in lines]
+    assert steps == sorted(set(steps)) and steps[-1] == 40
+    assert {"loss", "learning_rate"} <= json.loads(lines[0]).keys()
+
+
+def test_files_are_classified_as_predict_does(finetuned, image_folder):
+    output, _ = finetuned
+    rows = predict(output, [image_folder])
+    contents = tf.constant([Path(r["file"]).read_bytes() for r in rows])
+    signatures = tf.saved_model.load(str(output / "module")).signatures
+    found = signatures["serving_files"](image_bytes=contents)
+    for row, classes, probabilities in zip(
+        rows,
+        found["classes"].numpy(),
+        found["probabilities"].numpy(),
+        strict=True,
+    ):
+        assert classes[0].decode() == row["class"]
+        assert probabilities.tolist() == sorted(probabilities, reverse=True)
+        told = [row["probabilities"][name.decode()] for name in classes]
+        np.testing.assert_allclose(probabilities, told, atol=1e-5)
+
+
+def test_keras_file_is_the_module(finetuned, rng):
+    output, _ = finetuned
+    images = rng.random((2, 24, 24, 3)).astype(np.float32)
+    model = keras.saving.load_model(output / "model.keras")
+    module = tf.saved_model.load(str(output / "module"))
+    np.testing.assert_allclose(model(images), module(images), atol=1e-4)
+
+
+def test_stopped_run_goes_on_and_ends_the_same(
+    baseline_module, tmp_path, monkeypatch
+):
+    def run(name):
+        return keras_experts.finetune(
+            baseline_module,
+            synthetic.digits_task(60),
+            tmp_path / name,
+            num_images=320,
+            batch_size=16,
+            compile=False,
+        )
+
+    whole = run("whole")
+    write = watching.Watcher.write
+
+    def stopping(watcher, step, figures):
+        write(watcher, step, figures)
+        if step >= 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(watching.Watcher, "write", stopping)
+    with pytest.raises(Stopped, match="of 20; run again to go on"):
+        run("stopped")
+    assert not (tmp_path / "stopped").exists()
+    monkeypatch.setattr(watching.Watcher, "write", write)
+    found = run("stopped")
+    for key in ("final_loss", "accuracy", "train_accuracy", "confusion"):
+        assert found[key] == whole[key]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "stopped",
+        "whole",
+    ]
 
 
 def test_whole_network_moved(finetuned, baseline_module):

@@ -128,9 +128,8 @@ def finetune(
                 task.train, recipe, seed, task.name, unfinished, settings
             )
         except (FloatingPointError, ValueError):
-            shutil.rmtree(
-                unfinished, ignore_errors=True
-            )  # it would end so again
+            # It would end so again.
+            shutil.rmtree(unfinished, ignore_errors=True)
             raise
         metrics = {
             **_metrics(module, task, transfer, recipe, seed, strategy),

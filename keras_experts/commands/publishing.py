@@ -112,6 +112,8 @@ def inspect(options) -> None:
         "operations": found.operations,
         "metadata": metadata,
     }
+    if options.cost:
+        content["flops"] = _flops(options.module)
     if print_json(options.json, content):
         return
     if options.json:
@@ -120,12 +122,25 @@ def inspect(options) -> None:
     print_table(options.module, ("what", "value"), rows)
 
 
+def _flops(module: str) -> int:
+    from keras_experts.saved_models import handles
+    from keras_experts.saved_models.cost import measure_cost
+    from keras_experts.saved_models.loading import load_module
+
+    return measure_cost(load_module(module), handles.image_size(module)).flops
+
+
 def _inspection_rows(content: dict) -> list[tuple[str, object]]:
     metadata = content["metadata"]
     return [
         ("parameters", f"{content['parameters']:,}"),
         ("variables", f"{content['num_variables']:,}"),
         ("bytes", f"{content['num_bytes']:,}"),
+        *(
+            ("operations of an image", f"{content[key]:,}")
+            for key in ("flops",)
+            if key in content
+        ),
         *(
             (f"call, {side}", tensors)
             for side, several in content["call"].items()

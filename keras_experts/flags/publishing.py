@@ -73,9 +73,11 @@ def _add_inspect(parsers) -> None:
         parsers,
         "inspect",
         publishing.inspect,
-        "Tell what a module is, without loading it.",
+        "Tell what a module is, without loading it unless --cost asks.",
     )
     command.add_argument("module", help="folder or URL")
+    what = "load it, and count the operations of an image"
+    command.add_argument("--cost", action="store_true", help=what)
     command.add_argument("--json", help="- for stdout")
 
 

@@ -75,6 +75,29 @@ def report(options) -> None:
         _print_tables(results)
 
 
+def doctor(options) -> None:
+    """Tells what is there and what is not."""
+    check_files(json=options.json)
+    load_tensorflow()
+    import dataclasses
+
+    from keras_experts import files
+    from keras_experts.console import print_table
+    from keras_experts.evaluation.doctor import examine
+
+    found = examine(options.data_dir)
+    content = [dataclasses.asdict(finding) for finding in found]
+    if print_json(options.json, content):
+        return
+    if options.json:
+        files.write_json(options.json, content)
+    print_table(
+        "What is there",
+        ("name", "for", "state", "which, or how to get it"),
+        [(f.name, f.area, f.state, f.note) for f in found],
+    )
+
+
 def _print_tables(results) -> None:
     from keras_experts.console import print_table
     from keras_experts.evaluation.statistics import Summary

@@ -48,6 +48,11 @@ class SuiteEntry:
         """What results say of it."""
         return SuiteTask(self.name, self.group, self.metric)
 
+    @property
+    def dataset(self) -> str:
+        """What the task is made from, as TFDS names it."""
+        return self.task or vtab.TASKS[self.name].dataset
+
     def tuning(self, data_dir: str | None) -> Task:
         """Gives training images, and others to choose by as the test ones.
 

@@ -56,4 +56,15 @@ def _add_report(parsers) -> None:
     add("--csv", help="file, or - for stdout")
 
 
-ADD = (_add_evaluate, _add_report)
+def _add_doctor(parsers) -> None:
+    command = add_command(
+        parsers,
+        "doctor",
+        evaluation.doctor,
+        "What is installed, which data are there, and how to get the rest.",
+    )
+    command.add_argument("--data_dir", help="folder of TFDS data sets")
+    command.add_argument("--json", help="file, or - for stdout")
+
+
+ADD = (_add_evaluate, _add_report, _add_doctor)

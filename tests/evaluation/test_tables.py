@@ -1,0 +1,94 @@
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from keras_experts import cli
+from keras_experts.evaluation.results import Results
+from keras_experts.evaluation.results import Run
+from keras_experts.evaluation.results import SuiteTask
+from keras_experts.evaluation.results import write_results
+from keras_experts.evaluation.statistics import Summary
+from keras_experts.evaluation.tables import make_tables
+from keras_experts.evaluation.tables import shown
+from keras_experts.evaluation.tables import to_csv
+from keras_experts.evaluation.tables import to_markdown
+
+TASKS = (SuiteTask("pets", "natural"), SuiteTask("count", "structured"))
+
+
+@pytest.fixture
+def results():
+    """Of the last method one task is missing."""
+    rng = np.random.default_rng(0)
+    runs = tuple(
+        Run(task.name, method, repeat, run, float(rng.beta(8, 3)))
+        for method in ("baseline", "<b>knn", "oracle")
+        for task in TASKS[: 1 if method == "oracle" else 2]
+        for repeat in range(10)
+        for run in range(3)
+    )
+    return Results("drawn", TASKS, runs)
+
+
+def test_tables_are_those_of_the_paper_and_regrets(results):
+    tables = {table.title: table for table in make_tables(Summary(results))}
+    assert list(tables) == [
+        "Groups",
+        "Tasks",
+        "Over the baseline",
+        "Regret against the best module of each task",
+    ]
+    assert tables["Groups"].columns == ("natural", "structured", "all")
+    assert tables["Tasks"].columns == ("pets", "count")
+    assert "baseline" not in tables["Over the baseline"].rows
+    assert tables["Groups"].missing == {"oracle": ("count",)}
+
+
+def test_mean_over_some_tasks_says_so_everywhere(results):
+    tables = make_tables(Summary(results))
+    markdown = to_markdown(tables)
+    assert "(1 of 2 tasks)" in markdown
+    assert "Without a result of oracle: count." in markdown
+    rows = list(csv.DictReader(io.StringIO(to_csv(tables))))
+    found = [r for r in rows if (r["method"], r["of"]) == ("oracle", "all")]
+    assert {row["missing"] for row in found} == {"count"}
+
+
+def test_csv_has_the_figures_of_the_summary(results):
+    summary = Summary(results)
+    rows = list(csv.DictReader(io.StringIO(to_csv(make_tables(summary)))))
+    (row,) = (
+        r
+        for r in rows
+        if (r["table"], r["method"], r["of"]) == ("Groups", "baseline", "all")
+    )
+    expected = summary.group("baseline", "all")
+    for key in ("value", "low", "high"):
+        assert float(row[key]) == pytest.approx(
+            getattr(expected, key), abs=1e-6
+        )
+    assert shown(expected).startswith(f"{100 * expected.value:.1f} [")
+
+
+def test_report_makes_all_of_a_results_file_alone(results, tmp_path, capfd):
+    write_results(tmp_path / "results.json", results)
+    page, table = tmp_path / "page.html", tmp_path / "table.md"
+    command = ["report", str(tmp_path), "--html", str(page), "--csv", "-"]
+    assert cli.main([*command, "--markdown", str(table)]) == 0
+    out = capfd.readouterr().out
+    assert out == to_csv(make_tables(Summary(results)))
+    assert table.read_text() == to_markdown(make_tables(Summary(results)))
+    text = page.read_text()
+    assert "&lt;b&gt;knn" in text and "<b>knn" not in text
+    assert "http" not in text.replace("http-equiv", "")  # self-contained
+    assert "Without a result of oracle: count." in text
+
+
+def test_report_of_damaged_results_is_one_line(tmp_path, capfd):
+    (tmp_path / "results.json").write_text('{"version": 9}')
+    assert cli.main(["report", str(tmp_path)]) == 1
+    out, err = capfd.readouterr()
+    assert out == "" and len(err.splitlines()) == 1
+    assert "must be of version 1" in err

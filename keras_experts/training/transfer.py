@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 from keras_experts.checks import check_at_least
 from keras_experts.checks import first_line
@@ -93,6 +95,8 @@ class Transfer:
     Attributes:
         model: keras.Model from images in [0, 1] to logits.
         image_size: int.
+        predict: function of images to classes `(n,)`.
+        probabilities: function of images to float32 `(n, num_classes)`.
 
     Raises:
         FileNotFoundError: if there is no such module.
@@ -125,12 +129,12 @@ class Transfer:
         self._runtime = dataclasses.replace(runtime, compile=compiles)
         self._initial = self.model.get_weights()
         self._sgd: NetworkSgd | None = None
-        self.predict = Predictor(
-            self.model,
-            self._strategy,
-            self._runtime,
-            image_size,
-            largest_of_first(num_classes),
+        self.predict = self._predictor(largest_of_first(num_classes))
+        self.probabilities = self._predictor(tf.nn.softmax)
+
+    def _predictor(self, reduce: Callable) -> Predictor:
+        return Predictor(
+            self.model, self._strategy, self._runtime, self.image_size, reduce
         )
 
     def fit(

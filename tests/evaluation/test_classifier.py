@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+import keras_experts
+
+
+@pytest.fixture(scope="module")
+def files(image_folder):
+    paths = sorted(image_folder.rglob("*.png"))
+    return paths, [path.parent.name for path in paths]
+
+
+@pytest.fixture(scope="module")
+def fitted(collection, files):
+    classifier = keras_experts.ExpertClassifier(
+        [f"{collection}/acme/experts/bank/1"],
+        num_images=640,
+        batch_size=16,
+        base_learning_rate=1.0,
+    )
+    return classifier.fit(*files)
+
+
+def test_classifier_learns_what_can_be_learnt(fitted, files):
+    assert fitted.score(*files) == 1.0  # each class has its own colour
+    assert fitted.classes_.tolist() == ["cat", "dog", "fish"]
+    best = fitted.selection_.best.module
+    assert best == fitted.selection_.ranking[0].module
+
+
+def test_probabilities_are_those_of_the_prediction(fitted, files):
+    paths, _ = files
+    probabilities = fitted.predict_proba(paths)
+    assert probabilities.shape == (30, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    best = fitted.classes_[probabilities.argmax(axis=1)]
+    assert best.tolist() == fitted.predict(paths).tolist()
+
+
+def test_arrays_are_classified_as_their_files(fitted, files):
+    from PIL import Image
+
+    paths, _ = files
+    arrays = np.stack([np.asarray(Image.open(path)) for path in paths[:9]])
+    np.testing.assert_allclose(
+        fitted.predict_proba(arrays),
+        fitted.predict_proba(paths[:9]),
+        atol=1e-5,
+    )
+
+
+def test_clone_has_the_settings_and_is_not_fitted(fitted, files):
+    copy = clone(fitted)
+    assert copy.get_params() == fitted.get_params()
+    with pytest.raises(NotFittedError):
+        copy.predict(files[0])
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "rule"),
+    [
+        (np.zeros((3, 4, 4, 3), np.uint8), [0, 1], "must have the same length"),
+        (["a.png"], ["a", "b"], "Received: 1 files, 2 labels"),
+        (np.zeros((2, 4, 4, 3)), [0, 1], "must be uint8"),
+        (np.zeros((2, 4, 4, 3), np.uint8), [1, 1], "at least two classes"),
+    ],
+)
+def test_what_does_not_fit_is_refused(baseline_module, X, y, rule):
+    classifier = keras_experts.ExpertClassifier([baseline_module])
+    with pytest.raises(ValueError, match=rule):
+        classifier.fit(X, y)

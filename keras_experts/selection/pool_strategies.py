@@ -253,12 +253,13 @@ def told_of(candidate: Candidate) -> dict:
     if part is None or candidate.is_baseline:
         # A bank tells of its baseline what a baseline does.
         return handles.read_metadata(module)
-    written = (handles.resolve(module) / handles.METADATA_FILE).stat()
-    return _experts_of(module, written.st_mtime_ns).get(part, {})
+    path = handles.resolve(module) / handles.METADATA_FILE
+    written = path.stat().st_ctime_ns if path.exists() else None
+    return _experts_of(module, written).get(part, {})
 
 
 @functools.lru_cache(maxsize=8)
-def _experts_of(bank: str, written_ns: int) -> dict[str, dict]:
+def _experts_of(bank: str, written_ns: int | None) -> dict[str, dict]:
     """Gives what a bank tells of each of its experts, hundreds perhaps."""
     rows = handles.read_metadata(bank).get("experts", ())
     return {row["name"]: row for row in rows}

@@ -17,6 +17,7 @@ from keras_experts.saved_models import handles
 from keras_experts.selection.features import Features
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import expand
+from keras_experts.selection.pool_strategies import told_of
 from keras_experts.selection.selector import select
 from keras_experts.selection.selector import select_many
 from tests.selection.modules import loop_for_ever
@@ -409,3 +410,8 @@ def test_same_module_with_two_sizes_is_refused(task, baseline_module):
     ]
     with pytest.raises(ValueError, match="one size and range alone"):
         select(task, both)
+
+
+def test_part_of_somebody_s_module_tells_nothing(tmp_path):
+    module = save_module(tmp_path / "module", mean)
+    assert told_of(Candidate(f"{module}#part", "part")) == {}

@@ -233,9 +233,8 @@ def _from_npz(path: Path) -> Task:
     names, rows = _classes(labels, path)
     from_arrays(images, rows, names)  # raises where they do not fit
     digests = [hashlib.sha256(image.tobytes()).digest() for image in images]
-    sides = _split(digests)
     train, test = (
-        from_arrays(images[side], rows[side], names) for side in sides
+        from_arrays(images[side], rows[side], names) for side in _split(digests)
     )
     return Task(path.stem, train, test)
 

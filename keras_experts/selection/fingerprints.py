@@ -19,9 +19,10 @@ from keras_experts.selection.modules import Source
 
 # Changes whenever the same module would give an image other features.
 PREPROCESSING = "bilinear, float32, 1"
-# What a SavedModel computes follows from these; the rest is for people.
-KNOWN = ("keras", "keras_experts")  # packages of layers
+# Layers of these packages are known by their names; other code may change.
+KNOWN = ("keras", "keras_experts")
 MAX_IMAGE_SIZE = 4096
+# What a SavedModel computes follows from these; the rest is for people.
 COMPUTING = ("saved_model.pb", "variables", "assets")
 STATIC_IMAGES = re.compile(r"float32 \(\S+, (\d+), (\d+), 3\)")
 

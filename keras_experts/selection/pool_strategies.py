@@ -1,5 +1,6 @@
 """Strategies that look at a pool as a whole, at hardly any forward pass."""
 
+import abc
 import dataclasses
 import functools
 from typing import ClassVar
@@ -24,7 +25,7 @@ from keras_experts.selection.upstream_strategies import label_divergence
 from keras_experts.selection.upstream_strategies import task_distribution
 
 
-class PoolStrategy:
+class PoolStrategy(abc.ABC):
     """Scores the candidates of a pool together.
 
     Attributes:
@@ -35,13 +36,13 @@ class PoolStrategy:
     title: ClassVar[str]
     is_share: ClassVar[bool] = False
 
+    @abc.abstractmethod
     def scores(self, evidence: Evidence) -> dict[str, Score]:
         """Scores by handle; what cannot be scored is left out by name.
 
         Raises:
             ValueError: if the pool has not what the strategy needs.
         """
-        raise NotImplementedError
 
 
 @config.register

@@ -17,6 +17,7 @@ from keras_experts.console import progress
 from keras_experts.selection.features import Features
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.statistics import Score
+from keras_experts.selection.statistics import sign_test
 from keras_experts.selection.strategies import FeatureStrategy
 
 ERROR, BUDGET = "error", "budget"
@@ -334,28 +335,3 @@ class _Run:
         if values is None or len(values) < len(self._order):
             return score
         return Score(score.value, values[np.argsort(self._order)])
-
-
-def sign_test(better: Score, worse: Score) -> float:
-    """Tests on pairs of examples whether one score is higher than another.
-
-    Of the examples that one has right and the other wrong, half would be the
-    one's if both were as good (the exact test of McNemar, one-sided).
-
-    Returns:
-        float. The probability of so many or more.
-
-    Raises:
-        ValueError: if the scores are no means over examples.
-    """
-    from scipy.stats import binom
-
-    if better.per_example is None or worse.per_example is None:
-        raise ValueError(
-            'A race of mode "error" needs a strategy whose score is a mean '
-            "over examples, such as knn. Received: one that is none."
-        )
-    difference = better.per_example - worse.per_example
-    wins = np.count_nonzero(difference > 0)
-    trials = np.count_nonzero(difference)
-    return float(binom.sf(wins - 1, trials, 0.5))

@@ -111,9 +111,8 @@ def select_many(
     opened = [_open(task, data_dir, num_examples) for task in tasks]
     images = concatenate([task.train for task in opened])
     fewest = min(task.train.num_examples for task in opened)
-    is_large = len(candidates) > EXACT_CANDIDATES and fewest >= RACED_EXAMPLES
     with Features(images, cache, trust, time_limit, processes) as features:
-        racing = _racing(racing, scorer, features, is_large and candidates)
+        racing = _racing(racing, scorer, features, candidates, fewest)
         contests = _contests(opened, features, candidates, experts)
         if beam is not None:
             _score_with_beam(contests, scorer, beam, trust, beam_folder)
@@ -153,9 +152,13 @@ def _task_flags(
 
 
 def _racing(
-    racing: Racing | str, scorer, features: Features, candidates
+    racing: Racing | str,
+    scorer,
+    features: Features,
+    candidates: list[Candidate],
+    num_examples: int,
 ) -> Racing | None:
-    """Gives the race to run; candidates are those that may need one."""
+    """Gives the race to run; `num_examples` is that of the smallest task."""
     if isinstance(racing, Racing):
         if not isinstance(scorer, FeatureStrategy):
             raise ValueError(
@@ -169,7 +172,10 @@ def _racing(
         )
     if racing == "off" or not isinstance(scorer, FeatureStrategy):
         return None
-    if not candidates or features.has_all(candidates):
+    is_small = (
+        len(candidates) <= EXACT_CANDIDATES or num_examples < RACED_EXAMPLES
+    )
+    if is_small or features.has_all(candidates):
         return None  # a race would save little, or nothing
     return Racing()
 

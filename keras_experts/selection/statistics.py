@@ -51,6 +51,31 @@ def paired_difference(first: Score, second: Score) -> tuple[float, float]:
     return float(difference.mean()), _standard_error(difference)
 
 
+def sign_test(better: Score, worse: Score) -> float:
+    """Tests on pairs of examples whether one score is higher than another.
+
+    Of the examples that one has right and the other wrong, half would be the
+    one's if both were as good (the exact test of McNemar, one-sided).
+
+    Returns:
+        float. The probability of so many or more.
+
+    Raises:
+        ValueError: if the scores are no means over examples.
+    """
+    from scipy.stats import binom
+
+    if better.per_example is None or worse.per_example is None:
+        raise ValueError(
+            'A race of mode "error" needs a strategy whose score is a mean '
+            "over examples, such as knn. Received: one that is none."
+        )
+    difference = better.per_example - worse.per_example
+    wins = np.count_nonzero(difference > 0)
+    trials = np.count_nonzero(difference)
+    return float(binom.sf(wins - 1, trials, 0.5))
+
+
 def chances_of_winning(scores: list[Score], seed: int = 0) -> np.ndarray:
     """Estimates how often each candidate would be the best.
 

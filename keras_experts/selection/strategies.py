@@ -1,5 +1,6 @@
 """Strategies that score a candidate by its features of the task's images."""
 
+import abc
 import dataclasses
 from collections.abc import Callable
 from typing import ClassVar
@@ -55,7 +56,7 @@ class Evidence:
         return self.task.class_names
 
 
-class FeatureStrategy:
+class FeatureStrategy(abc.ABC):
     """Scores each candidate by its own features alone.
 
     Attributes:
@@ -66,6 +67,7 @@ class FeatureStrategy:
     title: ClassVar[str]
     is_share: ClassVar[bool] = True
 
+    @abc.abstractmethod
     def score(
         self, features: np.ndarray, labels: np.ndarray, candidate: Candidate
     ) -> Score:
@@ -79,7 +81,6 @@ class FeatureStrategy:
         Raises:
             ValueError: if it cannot be scored.
         """
-        raise NotImplementedError
 
     def early_value(
         self, features: np.ndarray, labels: np.ndarray, candidate: Candidate
@@ -149,9 +150,7 @@ class CrossValidated(FeatureStrategy):
     seed: int = 0
 
     def score(self, features, labels, candidate):
-        return mean_score(
-            type(self).correct(features, labels, self.seed, self.folds)
-        )
+        return mean_score(self.correct(features, labels, self.seed, self.folds))
 
 
 @config.register

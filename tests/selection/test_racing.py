@@ -9,12 +9,12 @@ from keras_experts.selection.modules import Candidate
 from keras_experts.selection.racing import Racing
 from keras_experts.selection.racing import plan_rounds
 from keras_experts.selection.racing import race
-from keras_experts.selection.racing import sign_test
 from keras_experts.selection.racing import stratified_order
 from keras_experts.selection.selector import select
 from keras_experts.selection.selector import select_many
 from keras_experts.selection.statistics import Score
 from keras_experts.selection.statistics import mean_score
+from keras_experts.selection.statistics import sign_test
 from keras_experts.selection.strategies import Knn
 from keras_experts.selection.strategies import LogMe
 

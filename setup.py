@@ -53,7 +53,7 @@ setup(
         "markdown-it-py>=3",
         "numpy>=2",
         "pillow>=10",
-        "rich>=13",
+        "rich>=14.1",  # bars within bars
         "scikit-learn>=1.5",
         "scipy>=1.13",
         # tensorflow-hub 0.16.1 imports pkg_resources, which 82 removed.

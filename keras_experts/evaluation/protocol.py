@@ -6,16 +6,18 @@ module is trained on all of them, several times, and tested.
 """
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
 from keras_experts import files
 from keras_experts.console import say
-from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.labeled_images import join
 from keras_experts.data.tasks import Task
+from keras_experts.evaluation.manifests import write_manifest
+from keras_experts.evaluation.results import ORACLE
 from keras_experts.evaluation.results import Results
 from keras_experts.evaluation.results import Run
 from keras_experts.evaluation.results import write_results
@@ -29,14 +31,12 @@ from keras_experts.evaluation.trials import Trial
 from keras_experts.evaluation.trials import run_trials
 from keras_experts.selection.features import FAILURES
 from keras_experts.selection.fingerprints import describe
-from keras_experts.selection.fingerprints import digests
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import Named
 from keras_experts.selection.modules import expand
 from keras_experts.selection.selector import select
 from keras_experts.training import schedules
 
-ORACLE = "oracle"
 RESULTS_FILE = "results.json"
 
 
@@ -112,8 +112,8 @@ def evaluate(
         Results.
 
     Raises:
-        FileNotFoundError: if a module is not there, or no task is.
-        ValueError: if every module failed on every task.
+        FileNotFoundError: if a module or a suite's file is not there.
+        ValueError: if no task is there, or every module failed on each.
     """
     if not isinstance(suite, Suite):
         suite = load_suite(suite)
@@ -126,7 +126,7 @@ def evaluate(
     for entry in suite.entries:
         try:
             task = entry.tuning(data_dir)
-        except (FileNotFoundError, ValueError) as error:
+        except (OSError, ValueError) as error:
             say(f"Missing {entry.name}: {error}")
             continue
         runs += evaluation.of_task(entry, task, methods, oracle)
@@ -153,11 +153,12 @@ class _Evaluation:
         trust: bool,
     ):
         self._output = output
-        self._candidates = candidates
+        self._candidates = {c.handle: c for c in candidates}
         self._protocol = protocol
         self._data_dir = data_dir
         self._processes = processes
         self._trust = trust
+        self._keys: dict[str, str] = {}
 
     def of_task(
         self,
@@ -168,38 +169,40 @@ class _Evaluation:
     ) -> list[Run]:
         """Evaluates all methods on one task."""
         chosen = self._select(entry, task, methods)
-        modules = list(dict.fromkeys(chosen.values()))
+        modules = dict.fromkeys(chosen.values())
         if oracle:
-            every = [c.handle for c in self._candidates if c.function is None]
-            modules = list(dict.fromkeys([*modules, *every]))
-        outcomes = self._outcomes(entry, task, modules)
+            modules |= dict.fromkeys(
+                handle
+                for handle, candidate in self._candidates.items()
+                if candidate.function is None
+            )
+        recipes = self._choose(entry, task, list(modules))
+        outcomes = self._train(entry, recipes)
         runs = [
             run
             for method, module in chosen.items()
-            for run in _runs(entry, method, outcomes[module])
+            for run in _runs(entry, method, outcomes.get(module, []))
         ]
-        if oracle:
-            tested = {m: rows for m, rows in outcomes.items() if rows}
-            if tested:
-                best = max(
-                    tested,
-                    key=lambda m: np.median([r["accuracy"] for r in tested[m]]),
-                )
-                runs += _runs(entry, ORACLE, tested[best])
+        if oracle and outcomes:
+            best = max(
+                outcomes,
+                key=lambda m: np.median([r["accuracy"] for r in outcomes[m]]),
+            )
+            runs += _runs(entry, ORACLE, outcomes[best])
         return runs
 
     def _select(
         self, entry: SuiteEntry, task: Task, methods: Sequence[str]
     ) -> dict[str, str]:
         """Gives the module that each method picks."""
-        images = entry.learning(self._data_dir)
+        images = join([task.train, task.test])
         whole = Task(entry.name, images, images.take(0))
         chosen = {}
         for method in methods:
             try:
                 selection = select(
                     whole,
-                    self._candidates,
+                    list(self._candidates.values()),
                     method,
                     num_examples=images.num_examples,
                     trust=self._trust,
@@ -212,121 +215,97 @@ class _Evaluation:
             chosen[method] = selection.best.module
         return chosen
 
-    def _outcomes(
+    def _choose(
         self, entry: SuiteEntry, task: Task, modules: list[str]
-    ) -> dict[str, list[dict]]:
-        """Gives the final records of each module; none if it failed."""
-        protocol = self._protocol
-        identity = self._manifest(entry, TUNING, task)
+    ) -> dict[tuple[str, int], dict]:
+        """Gives the recipe of each module and repeat; none if all failed."""
         number = task.train.num_examples
-        places, trials = [], []
-        for module in modules:
-            for repeat in range(protocol.repeats):
-                recipes = protocol.recipes(number, repeat)
-                if len(recipes) == 1:
-                    continue  # nothing to choose
-                for recipe in recipes:
-                    places.append((module, repeat))
-                    trials.append(
-                        self._trial(
-                            module, entry, TUNING, recipe, repeat, identity
-                        )
-                    )
-        tuned = self._run(trials, f"choosing for {entry.name}")
-        best: dict[tuple[str, int], dict] = {}
-        for place, record in zip(places, tuned, strict=True):
-            known = best.get(place)
-            if "failed" not in record and (
-                known is None or record["accuracy"] > known["accuracy"]
-            ):
-                best[place] = record
-        # Only here are test images read.
-        final = entry.final(self._data_dir)
-        identity = self._manifest(entry, FINAL, final)
-        places, trials = [], []
-        for module in modules:
-            for repeat in range(protocol.repeats):
-                recipes = protocol.recipes(number, repeat)
-                recipe = recipes[0] if len(recipes) == 1 else None
-                if (module, repeat) in best:
-                    recipe = best[module, repeat]["recipe"]
-                if recipe is None:
-                    continue  # all of the choices failed
-                for run in range(protocol.runs):
-                    seed = repeat * protocol.runs + run
-                    places.append((module, repeat, run))
-                    trials.append(
-                        self._trial(
-                            module, entry, FINAL, recipe, seed, identity
-                        )
-                    )
-        records = self._run(trials, f"training on {entry.name}")
-        outcomes: dict[str, list[dict]] = {module: [] for module in modules}
+        places, wanted = [], []
+        chosen: dict[tuple[str, int], dict] = {}
+        for module, repeat in product(modules, range(self._protocol.repeats)):
+            recipes = self._protocol.recipes(number, repeat)
+            if len(recipes) == 1:  # nothing to choose
+                chosen[module, repeat] = recipes[0]
+                continue
+            for recipe in recipes:
+                places.append((module, repeat))
+                wanted.append((module, recipe, repeat))
+        records = self._run(entry, TUNING, task, wanted)
+        best: dict[tuple[str, int], float] = {}
+        for place, record in zip(places, records, strict=True):
+            # Of equals the first.
+            if record.get("accuracy", -1) > best.get(place, -1):
+                best[place] = record["accuracy"]
+                chosen[place] = record["recipe"]
+        return chosen
+
+    def _train(
+        self, entry: SuiteEntry, recipes: dict[tuple[str, int], dict]
+    ) -> dict[str, list[dict]]:
+        """Gives the final records of each module that did not fail."""
+        try:
+            # Only here are test images read.
+            final = entry.final(self._data_dir)
+        except (OSError, ValueError) as error:
+            say(f"Missing {entry.name}: {error}")
+            return {}
+        runs = self._protocol.runs
+        places = [
+            (module, repeat, run)
+            for module, repeat in recipes
+            for run in range(runs)
+        ]
+        wanted = [
+            (module, recipes[module, repeat], repeat * runs + run)
+            for module, repeat, run in places
+        ]
+        records = self._run(entry, FINAL, final, wanted)
+        outcomes: dict[str, list[dict]] = {}
         for (module, repeat, run), record in zip(places, records, strict=True):
             if "failed" not in record:
-                outcomes[module].append(
-                    {**record, "repeat": repeat, "run": run}
-                )
+                row = {**record, "repeat": repeat, "run": run}
+                outcomes.setdefault(module, []).append(row)
         return outcomes
 
-    def _run(self, trials: list[Trial], title: str) -> list[dict]:
+    def _run(
+        self,
+        entry: SuiteEntry,
+        part: str,
+        task: Task,
+        wanted: list[tuple[str, dict, int]],
+    ) -> list[dict]:
+        """Runs trials, each of a module, a recipe and a seed."""
+        folder = self._output / "manifests"
+        images = write_manifest(folder / f"{entry.name}.{part}.json", task)
+        trials = [
+            Trial(
+                module,
+                entry,
+                part,
+                recipe,
+                seed,
+                (self._key(module), images),
+                self._data_dir,
+                self._trust,
+            )
+            for module, recipe, seed in wanted
+        ]
+        title = f"{part} on {entry.name}"
         folder = self._output / "trials"
         return run_trials(trials, folder, self._processes, title)
 
-    def _trial(
-        self,
-        module: str,
-        entry: SuiteEntry,
-        part: str,
-        recipe: dict,
-        seed: int,
-        images: str,
-    ) -> Trial:
-        memo = files.cache_folder() / "fingerprints"
-        candidate = next(c for c in self._candidates if c.handle == module)
-        known = describe(candidate, memo)
-        if known.key is None:
-            raise ValueError(
-                "A module to fine-tune must be a SavedModel. "
-                f"Received: {module}, a function."
-            )
-        return Trial(
-            module,
-            entry,
-            part,
-            recipe,
-            seed,
-            (known.key, images),
-            self._data_dir,
-            self._trust,
-        )
-
-    def _manifest(self, entry: SuiteEntry, part: str, task: Task) -> str:
-        """Writes which images a part of a task has, and gives their digest."""
-        content = {
-            "task": entry.name,
-            "part": part,
-            "class_names": task.class_names,
-            "train": _identified(task.train),
-            "test": _identified(task.test),
-        }
-        name = f"{entry.name}.{part}.json"
-        files.write_json(self._output / "manifests" / name, content)
-        parts = content["train"]["sha256"] + content["test"]["sha256"]
-        return hashlib.sha256(parts.encode()).hexdigest()
-
-
-def _identified(images: LabeledImages) -> dict:
-    """Tells which images these are."""
-    found = digests(images)
-    digest = hashlib.sha256(found.tobytes())
-    digest.update(images.labels.astype("<i8").tobytes())
-    return {
-        "num_examples": images.num_examples,
-        "sha256": digest.hexdigest(),
-        "examples": [images.name(i) for i in range(images.num_examples)],
-        "digests": [row.tobytes().hex()[:16] for row in found],
-    }
+    def _key(self, module: str) -> str:
+        """Gives what tells a module from others, read once."""
+        if module not in self._keys:
+            memo = files.cache_folder() / "fingerprints"
+            key = describe(self._candidates[module], memo).key
+            if key is None:
+                raise ValueError(
+                    "A module to fine-tune must be a SavedModel. "
+                    f"Received: {module}, a function."
+                )
+            self._keys[module] = key
+        return self._keys[module]
 
 
 def _runs(entry: SuiteEntry, method: str, records: list[dict]) -> list[Run]:

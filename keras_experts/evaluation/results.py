@@ -7,6 +7,8 @@ from pathlib import Path
 from keras_experts import files
 
 VERSION = 1
+# Methods that others are compared with.
+BASELINE, ORACLE = "baseline", "oracle"
 FIELDS = {"version": int, "suite": str, "tasks": list, "runs": list}
 TASK_FIELDS = {"name": str, "group": str, "metric": str}
 RUN_FIELDS = {

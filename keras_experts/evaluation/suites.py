@@ -12,7 +12,6 @@ import numpy as np
 from keras_experts import files
 from keras_experts.data import vtab
 from keras_experts.data.labeled_images import LabeledImages
-from keras_experts.data.labeled_images import join
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
 from keras_experts.evaluation.results import SuiteTask
@@ -69,11 +68,6 @@ class SuiteEntry:
             images.take(kept),
             images.subset(np.arange(kept, images.num_examples)),
         )
-
-    def learning(self, data_dir: str | None) -> LabeledImages:
-        """Gives all images without the test set."""
-        tuning = self.tuning(data_dir)
-        return join([tuning.train, tuning.test])
 
     def final(self, data_dir: str | None) -> Task:
         """Gives all training images, and the test images.

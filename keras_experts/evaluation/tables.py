@@ -9,10 +9,11 @@ from pathlib import Path
 
 from keras_experts import files
 from keras_experts import templates
+from keras_experts.evaluation.results import BASELINE
+from keras_experts.evaluation.results import ORACLE
 from keras_experts.evaluation.statistics import Estimate
 from keras_experts.evaluation.statistics import Summary
 
-BASELINE, ORACLE = "baseline", "oracle"
 CSV_COLUMNS = ("table", "method", "of", "value", "low", "high", "missing")
 
 

@@ -9,6 +9,7 @@ from keras_experts.evaluation import trials as trials_module
 from keras_experts.evaluation.protocol import Protocol
 from keras_experts.evaluation.protocol import evaluate
 from keras_experts.evaluation.results import read_results
+from keras_experts.evaluation.suites import SuiteEntry
 from keras_experts.evaluation.suites import load_suite
 
 QUICK = {"num_images": 32, "batch_size": 8}
@@ -177,6 +178,29 @@ def test_diverging_trial_is_told_and_the_sweep_goes_on(
         run.details["recipe"]["base_learning_rate"] for run in results.runs
     }
     assert rates == {1e-3}
+
+
+def test_task_without_test_images_is_named_and_others_go_on(
+    suite, baseline_module, tmp_path, monkeypatch, capfd
+):
+    final = SuiteEntry.final
+
+    def missing(entry, data_dir):
+        if entry.name == "colours":
+            raise FileNotFoundError("the test images are not there")
+        return final(entry, data_dir)
+
+    monkeypatch.setattr(SuiteEntry, "final", missing)
+    results = evaluate(
+        suite,
+        [baseline_module],
+        tmp_path / "out",
+        ("baseline",),
+        Protocol("hyperrule", 1, 1, **QUICK),
+        oracle=True,
+    )
+    assert "Missing colours: the test images" in capfd.readouterr().err
+    assert {run.task for run in results.runs} == {"split"}
 
 
 def test_trials_in_two_processes_are_those_of_one(

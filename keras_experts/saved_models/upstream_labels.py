@@ -24,6 +24,8 @@ PRIOR_FILE = handles.METADATA_FILE.with_name("label_prior.npy")
 PRIORS_FILE = handles.METADATA_FILE.with_name("label_priors.npy")
 LOSSES = ("softmax", "sigmoid")
 SUM_TOLERANCE = 1e-3  # of a prior, from 1
+# Share of the upstream's labels in an expert's prior (none is zero).
+PRIOR_OF_ALL = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -279,3 +281,24 @@ def _distribution(values: np.ndarray, source: str | Path) -> np.ndarray:
             f"{prior.sum():.6g} in {source}."
         )
     return prior
+
+
+def label_prior(own: np.ndarray, everything: np.ndarray) -> np.ndarray:
+    """Gives how often each output is one in an expert's slice.
+
+    A hundredth of it is the upstream's, so that no probability is zero which
+    is none there; all of it, where no image of the slice has a label. For
+    label matching (paper, section 5).
+
+    Args:
+        own: float array `(outputs,)`. The outputs' frequencies in the slice.
+        everything: float array `(outputs,)`. Those in the upstream.
+
+    Returns:
+        Float32 array `(outputs,)` of sum 1.
+    """
+    prior = everything / everything.sum()
+    if own.any():
+        share = own / own.sum()
+        prior = (1 - PRIOR_OF_ALL) * share + PRIOR_OF_ALL * prior
+    return prior.astype(np.float32)

@@ -16,6 +16,7 @@ from keras_experts.data.streams import stream_seed
 from keras_experts.data.upstream import Upstream
 from keras_experts.models import heads
 from keras_experts.models import run_folder
+from keras_experts.saved_models.upstream_labels import label_prior
 from keras_experts.training import distribution
 from keras_experts.training import stages
 from keras_experts.training.evaluation import Predictor
@@ -26,9 +27,6 @@ from keras_experts.training.samples import write_samples
 from keras_experts.training.sgd import SgdOptions
 from keras_experts.training.slices import Slice
 from keras_experts.training.trainer import Training
-
-# Share of the upstream's labels in an expert's prior (DESIGN: none is zero).
-PRIOR_OF_ALL = 0.01
 
 
 @dataclasses.dataclass
@@ -163,24 +161,3 @@ class ExpertStage:
         """Counts the classes among an expert's training images."""
         shares = self.data.class_targets(self.data.train).mean(part.train)
         return int((shares > 0).sum())
-
-
-def label_prior(own: np.ndarray, everything: np.ndarray) -> np.ndarray:
-    """Gives how often each output is one in an expert's slice.
-
-    A hundredth of it is the upstream's, so that no probability is zero which
-    is none there; all of it, where no image of the slice has a label. For
-    label matching (paper, section 5).
-
-    Args:
-        own: float array `(outputs,)`. The outputs' frequencies in the slice.
-        everything: float array `(outputs,)`. Those in the upstream.
-
-    Returns:
-        Float32 array `(outputs,)` of sum 1.
-    """
-    prior = everything / everything.sum()
-    if own.any():
-        share = own / own.sum()
-        prior = (1 - PRIOR_OF_ALL) * share + PRIOR_OF_ALL * prior
-    return prior.astype(np.float32)

@@ -17,12 +17,12 @@ from keras_experts.data.streams import stream_seed
 from keras_experts.data.upstream import Upstream
 from keras_experts.models import heads
 from keras_experts.models import run_folder
+from keras_experts.saved_models.upstream_labels import label_prior
 from keras_experts.training import distribution
 from keras_experts.training import stages
 from keras_experts.training.evaluation import Predictor
 from keras_experts.training.evaluation import hits
 from keras_experts.training.evaluation import largest_of_first
-from keras_experts.training.expert_stage import label_prior
 from keras_experts.training.losses import make_loss
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.samples import write_samples

@@ -14,9 +14,9 @@ from keras_experts import files
 from keras_experts.data import synthetic
 from keras_experts.models import experts as expert_models
 from keras_experts.models import run_folder
+from keras_experts.saved_models.upstream_labels import label_prior
 from keras_experts.training import prediction_network
 from keras_experts.training.calibration import calibration
-from keras_experts.training.expert_stage import label_prior
 from keras_experts.training.slices import cluster_slices
 from keras_experts.training.slices import label_slices
 from keras_experts.training.slices import random_slices

@@ -394,7 +394,9 @@ def pack(workdir: Path, output: Path, most: int) -> None:
         parts[-1].append(path)
         size += length
     for number, paths in enumerate(parts):
-        with tarfile.open(output / f"run-{number:02d}.tar", "w") as archive:
+        with tarfile.open(
+            output / f"run-{number:02d}.tar.gz", "w:gz"
+        ) as archive:
             for path in paths:
                 archive.add(path, path.relative_to(workdir))
 

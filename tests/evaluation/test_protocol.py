@@ -50,9 +50,9 @@ def calls(monkeypatch):
 
 
 def test_methods_share_trials_and_all_is_told(
-    suite, collection, tmp_path, calls, capfd
+    suite, small_pool, tmp_path, calls, capfd
 ):
-    modules = [f"{collection}/acme/experts/bank/1"]
+    modules = [small_pool]
     methods = ("baseline", "knn", "random")
     output = tmp_path / "out"
     arguments = (
@@ -110,7 +110,7 @@ def test_methods_share_trials_and_all_is_told(
 
 
 def test_choice_of_hyperparameters_reads_no_test_label(
-    suite, baseline_module, tmp_path, calls, monkeypatch
+    suite, small_pool, tmp_path, calls, monkeypatch
 ):
     """With the test labels turned round the same recipes are chosen."""
     from keras_experts.data import tasks
@@ -131,7 +131,7 @@ def test_choice_of_hyperparameters_reads_no_test_label(
     for number in range(2):
         results = evaluate(
             suite,
-            [baseline_module],
+            [small_pool],
             tmp_path / str(number),
             ("baseline",),
             protocol,
@@ -154,7 +154,7 @@ def test_choice_of_hyperparameters_reads_no_test_label(
 
 
 def test_diverging_trial_is_told_and_the_sweep_goes_on(
-    suite, baseline_module, tmp_path, monkeypatch, capfd
+    suite, small_pool, tmp_path, monkeypatch, capfd
 ):
     from keras_experts.evaluation import sweeps
 
@@ -167,7 +167,7 @@ def test_diverging_trial_is_told_and_the_sweep_goes_on(
     monkeypatch.setitem(sweeps.SWEEPS, "two", two)
     results = evaluate(
         suite,
-        [baseline_module],
+        [small_pool],
         tmp_path / "out",
         ("baseline",),
         Protocol("two", 1, 1, **QUICK),
@@ -181,7 +181,7 @@ def test_diverging_trial_is_told_and_the_sweep_goes_on(
 
 
 def test_task_without_test_images_is_named_and_others_go_on(
-    suite, baseline_module, tmp_path, monkeypatch, capfd
+    suite, small_pool, tmp_path, monkeypatch, capfd
 ):
     final = SuiteEntry.final
 
@@ -193,7 +193,7 @@ def test_task_without_test_images_is_named_and_others_go_on(
     monkeypatch.setattr(SuiteEntry, "final", missing)
     results = evaluate(
         suite,
-        [baseline_module],
+        [small_pool],
         tmp_path / "out",
         ("baseline",),
         Protocol("hyperrule", 1, 1, **QUICK),
@@ -204,13 +204,13 @@ def test_task_without_test_images_is_named_and_others_go_on(
 
 
 def test_trials_in_two_processes_are_those_of_one(
-    suite, baseline_module, tmp_path
+    suite, small_pool, tmp_path
 ):
     protocol = Protocol("hyperrule", 2, 1, **QUICK)
     found = [
         evaluate(
             suite,
-            [baseline_module],
+            [small_pool],
             tmp_path / str(number),
             ("baseline",),
             protocol,

@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "ExpertClassifier": "evaluation.classifier",
+        "ExpertClassifier": "evaluation.expert_classifier",
         "Hierarchy": "hierarchy",
         "finetune": "training.finetuning",
         "select": "selection.selector",

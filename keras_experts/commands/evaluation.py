@@ -3,18 +3,21 @@
 from pathlib import Path
 
 from keras_experts.commands.shared import check_files
+from keras_experts.commands.shared import configure_strategies
+from keras_experts.commands.shared import give_json
 from keras_experts.commands.shared import load_tensorflow
-from keras_experts.commands.shared import print_json
 
 
 def evaluate(options) -> None:
     """Runs the protocol over a suite."""
     check_files(json=options.json)
     load_tensorflow()
-    from keras_experts import files
     from keras_experts.evaluation.protocol import Protocol
     from keras_experts.evaluation.protocol import evaluate
+    from keras_experts.evaluation.statistics import Summary
+    from keras_experts.evaluation.tables import make_tables
 
+    configure_strategies(options)
     results = evaluate(
         options.suite,
         options.modules,
@@ -33,11 +36,9 @@ def evaluate(options) -> None:
         options.trust,
     )
     content = results.to_json()
-    if print_json(options.json, content):
+    if give_json(options.json, content):
         return
-    if options.json:
-        files.write_json(options.json, content)
-    _print_tables(results)
+    _print_tables(results.suite, make_tables(Summary(results)))
 
 
 def report(options) -> None:
@@ -55,9 +56,9 @@ def report(options) -> None:
     paths = [Path(path) for path in options.results]
     paths = [p / "results.json" if p.is_dir() else p for p in paths]
     results = merge([read_results(path) for path in paths])
-    summary = Summary(results)
+    tables = make_tables(Summary(results))
     if options.html:
-        write_page(options.html, summary)
+        write_page(options.html, results, tables)
     asked = False
     for path, write in (
         (options.markdown, to_markdown),
@@ -65,14 +66,14 @@ def report(options) -> None:
     ):
         if path is None:
             continue
-        text = write(make_tables(summary))
+        text = write(tables)
         if path == "-":
             asked = True
             print(text, end="")
         else:
             files.write_text(path, text)
     if not asked:
-        _print_tables(results)
+        _print_tables(results.suite, tables)
 
 
 def doctor(options) -> None:
@@ -81,16 +82,13 @@ def doctor(options) -> None:
     load_tensorflow()
     import dataclasses
 
-    from keras_experts import files
     from keras_experts.console import print_table
     from keras_experts.evaluation.doctor import examine
 
     found = examine(options.data_dir)
     content = [dataclasses.asdict(finding) for finding in found]
-    if print_json(options.json, content):
+    if give_json(options.json, content):
         return
-    if options.json:
-        files.write_json(options.json, content)
     print_table(
         "What is there",
         ("name", "for", "state", "which, or how to get it"),
@@ -98,15 +96,13 @@ def doctor(options) -> None:
     )
 
 
-def _print_tables(results) -> None:
+def _print_tables(suite: str, tables) -> None:
     from keras_experts.console import print_table
-    from keras_experts.evaluation.statistics import Summary
-    from keras_experts.evaluation.tables import make_tables
     from keras_experts.evaluation.tables import shown
 
-    for table in make_tables(Summary(results)):
+    for table in tables:
         print_table(
-            f"{results.suite}: {table.title}",
+            f"{suite}: {table.title}",
             ("method", *table.columns),
             [
                 (method, *(shown(cell, table.is_difference) for cell in row))

@@ -5,8 +5,8 @@ import socket
 
 from keras_experts.commands.shared import Misuse
 from keras_experts.commands.shared import check_files
+from keras_experts.commands.shared import give_json
 from keras_experts.commands.shared import load_tensorflow
-from keras_experts.commands.shared import print_json
 
 
 def export(options) -> None:
@@ -92,7 +92,6 @@ def inspect(options) -> None:
     """Tells what a module is."""
     check_files(json=options.json)
     load_tensorflow()
-    from keras_experts import files
     from keras_experts.console import print_table
     from keras_experts.saved_models import handles
     from keras_experts.saved_models import inspection
@@ -114,10 +113,8 @@ def inspect(options) -> None:
     }
     if options.cost:
         content["flops"] = _flops(options.module)
-    if print_json(options.json, content):
+    if give_json(options.json, content):
         return
-    if options.json:
-        files.write_json(options.json, content)
     rows = _inspection_rows(content)
     print_table(options.module, ("what", "value"), rows)
 
@@ -132,15 +129,14 @@ def _flops(module: str) -> int:
 
 def _inspection_rows(content: dict) -> list[tuple[str, object]]:
     metadata = content["metadata"]
+    cost = []
+    if "flops" in content:
+        cost = [("operations of an image", f"{content['flops']:,}")]
     return [
         ("parameters", f"{content['parameters']:,}"),
         ("variables", f"{content['num_variables']:,}"),
         ("bytes", f"{content['num_bytes']:,}"),
-        *(
-            ("operations of an image", f"{content[key]:,}")
-            for key in ("flops",)
-            if key in content
-        ),
+        *cost,
         *(
             (f"call, {side}", tensors)
             for side, several in content["call"].items()

@@ -6,6 +6,8 @@ import logging
 import os
 from collections.abc import Iterator
 
+from keras_experts import files
+
 
 class Misuse(Exception):
     """Flags that do not go together."""
@@ -22,11 +24,31 @@ def check_files(**paths: str | None) -> None:
             raise Misuse(f"--{flag} must be a file. Received: {path!r}.")
 
 
-def print_json(path: str | None, content: object) -> bool:
-    """Prints JSON where the path is "-", and tells whether it did."""
+def give_json(path: str | None, content: object) -> bool:
+    """Writes JSON to a file, or prints it where the path is "-".
+
+    Returns:
+        Whether it was printed: then stdout holds nothing else.
+    """
     if path == "-":
         print(json.dumps(content, indent=2))
-    return path == "-"
+        return True
+    if path is not None:
+        files.write_json(path, content)
+    return False
+
+
+def configure_strategies(options) -> None:
+    """Gives strategies what gin files and --hierarchy say."""
+    from keras_experts import config
+    from keras_experts.selection import registry
+
+    registry.import_strategies()
+    bindings = list(options.gin_param)
+    if options.hierarchy is not None:
+        hierarchy = f"NameMatching.hierarchy = {options.hierarchy!r}"
+        bindings.insert(0, hierarchy)
+    config.parse(options.gin_file, bindings)
 
 
 def percent(share: float | None) -> str:

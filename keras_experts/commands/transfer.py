@@ -1,9 +1,10 @@
 """The commands of someone with images and a task."""
 
 from keras_experts.commands.shared import check_files
+from keras_experts.commands.shared import configure_strategies
+from keras_experts.commands.shared import give_json
 from keras_experts.commands.shared import load_tensorflow
 from keras_experts.commands.shared import percent
-from keras_experts.commands.shared import print_json
 
 
 def demo(options) -> None:
@@ -18,14 +19,10 @@ def select(options) -> None:
     """Ranks experts for a task, or for several."""
     check_files(json=options.json, report=options.report)
     load_tensorflow()
-    from keras_experts import config
-    from keras_experts import files
-    from keras_experts.selection import registry
     from keras_experts.selection.racing import Racing
     from keras_experts.selection.selector import select_many
 
-    registry.import_strategies()
-    config.parse(options.gin_file, _select_bindings(options))
+    configure_strategies(options)
     racing: object = options.racing
     if racing in ("error", "budget"):
         racing = Racing(racing, options.error, options.budget)
@@ -48,19 +45,10 @@ def select(options) -> None:
     )
     contents = [selection.to_json() for selection in selections]
     content = contents[0] if len(contents) == 1 else contents
-    if print_json(options.json, content):
+    if give_json(options.json, content):
         return
-    if options.json:
-        files.write_json(options.json, content)
     for selection in selections:
         _print_selection(selection)
-
-
-def _select_bindings(options) -> list[str]:
-    if options.hierarchy is None:
-        return options.gin_param
-    binding = f"NameMatching.hierarchy = {options.hierarchy!r}"
-    return [binding, *options.gin_param]
 
 
 def _print_selection(selection) -> None:
@@ -142,15 +130,12 @@ def predict(options) -> None:
     """Classifies files."""
     check_files(json=options.json)
     load_tensorflow()
-    from keras_experts import files
     from keras_experts.console import print_table
     from keras_experts.evaluation.prediction import predict
 
     rows = predict(options.model, options.files)
-    if print_json(options.json, rows):
+    if give_json(options.json, rows):
         return
-    if options.json:
-        files.write_json(options.json, rows)
     print_table(
         "Predictions",
         ("file", "class", "probability"),

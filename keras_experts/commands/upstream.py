@@ -1,15 +1,14 @@
 """The commands of an upstream trainer."""
 
 from keras_experts.commands.shared import Misuse
+from keras_experts.commands.shared import give_json
 from keras_experts.commands.shared import load_tensorflow
 from keras_experts.commands.shared import percent
-from keras_experts.commands.shared import print_json
 
 
 def choose_experts(options) -> None:
     """Chooses expert domains and writes experts.json."""
     from keras_experts import domains
-    from keras_experts import files
     from keras_experts.console import print_table
     from keras_experts.console import print_tree
     from keras_experts.hierarchy import Hierarchy
@@ -36,9 +35,8 @@ def choose_experts(options) -> None:
         options.max_fraction,
     )
     content = domains.experts_to_json(options.hierarchy, experts)
-    if print_json(options.output, content):
+    if give_json(options.output, content):
         return
-    files.write_json(options.output, content)
     if options.tree:
         print_tree(
             f"Experts, written to {options.output}",

@@ -5,12 +5,14 @@ import dataclasses
 import io
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_experts import files
 from keras_experts import templates
 from keras_experts.evaluation.results import BASELINE
 from keras_experts.evaluation.results import ORACLE
+from keras_experts.evaluation.results import Results
 from keras_experts.evaluation.statistics import Estimate
 from keras_experts.evaluation.statistics import Summary
 
@@ -152,15 +154,16 @@ def to_csv(tables: Iterable[Table]) -> str:
     return out.getvalue()
 
 
-def write_page(path: str | Path, summary: Summary) -> None:
+def write_page(
+    path: str | Path, results: Results, tables: Sequence[Table]
+) -> None:
     """Writes a self-contained page with the tables, and bars (figure 2)."""
-    tables = make_tables(summary)
     page = templates.render(
         "results.html.j2",
-        suite=summary.results.suite,
+        suite=results.suite,
         tables=tables,
         groups=tables[0],
         shown=shown,
-        num_runs=len(summary.results.runs),
+        num_runs=len(results.runs),
     )
     files.write_text(path, page)

@@ -4,8 +4,6 @@ A trial's name is the digest of all that its result follows from. Records lie
 side by side in one folder; what was killed runs again, and nothing else.
 """
 
-import contextlib
-import ctypes
 import dataclasses
 import functools
 import hashlib
@@ -24,11 +22,11 @@ from pathlib import Path
 from keras_experts import files
 from keras_experts.console import progress
 from keras_experts.console import say
+from keras_experts.processes import end_with_parent
 
 # Changes whenever the same trial would have another result.
 VERSION = 1
 TUNING, FINAL = "tuning", "final"
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,8 +147,7 @@ def _begin(threads: int) -> None:
 
     console.silence()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 

@@ -3,6 +3,7 @@
 from keras_experts.commands import evaluation
 from keras_experts.evaluation.sweeps import SWEEPS
 from keras_experts.flags.shared import add_command
+from keras_experts.flags.shared import add_strategies
 from keras_experts.selection.registry import STRATEGIES
 
 
@@ -40,6 +41,7 @@ def _add_evaluate(parsers) -> None:
         help="load modules that do more than compute, as inspect tells",
     )
     add("--json", help="results.json, or - for stdout")
+    add_strategies(command)
 
 
 def _add_report(parsers) -> None:

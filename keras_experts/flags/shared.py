@@ -22,6 +22,13 @@ def add_gin(command, required: bool = False) -> None:
     add("--gin_param", **several, help="bindings, a.b=1")
 
 
+def add_strategies(command) -> None:
+    """Adds the settings of selection strategies."""
+    what = "of name_matching: wordnet:DIR, is-a file or CSV"
+    command.add_argument("--hierarchy", help=what)
+    add_gin(command)
+
+
 def add_task(command, **several) -> None:
     """Adds the flags of a downstream task."""
     add = command.add_argument

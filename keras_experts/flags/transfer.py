@@ -2,7 +2,7 @@
 
 from keras_experts.commands import transfer
 from keras_experts.flags.shared import add_command
-from keras_experts.flags.shared import add_gin
+from keras_experts.flags.shared import add_strategies
 from keras_experts.flags.shared import add_task
 from keras_experts.selection.registry import RACING
 from keras_experts.selection.registry import STRATEGIES
@@ -28,7 +28,6 @@ def _add_select(parsers) -> None:
     add_task(command, nargs="+")
     add = command.add_argument
     add("--strategy", default="knn", choices=STRATEGIES, help="[knn]")
-    add("--hierarchy", help="of name_matching: wordnet:DIR, is-a file or CSV")
     add("--margin", type=float, default=0.0, help="to beat the baseline by [0]")
     add(
         "--racing",
@@ -48,7 +47,7 @@ def _add_select(parsers) -> None:
     what = "score with Apache Beam; runner options as direct_num_workers=2"
     add("--beam", nargs="*", metavar="OPTION", help=what)
     add("--beam_folder", help="that all of Beam's workers see")
-    add_gin(command)
+    add_strategies(command)
     add("--json", help="selection.json, or - for stdout")
     add("--report", help="a page to look at, F.html")
 

@@ -37,7 +37,7 @@ DIGEST_PATTERN = re.compile(r"[\da-f]{64}")
 INSIDE = {
     COLLECTION_FILE: "A module must be one of a collection's. "
     "Received: {0!r}, a collection (`select` takes it whole).",
-    "metrics.json": "A module must be a folder with a saved_model.pb. "
+    "module/saved_model.pb": "A module must be a folder with a saved_model.pb. "
     "Received: {0!r}, what `finetune` wrote: its module is {0}/module.",
 }
 

@@ -4,8 +4,6 @@ A module may run for ever, or take all memory: then it is left out, and the
 others are ranked.
 """
 
-import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -21,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from keras_experts import console
+from keras_experts import processes
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.selection.modules import Source
 
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
 STARTING_SECONDS = 120.0  # to import TensorFlow, on a busy machine
 ERRORS = {
     error.__name__: error
@@ -232,19 +230,13 @@ def _send_batch(connection: Connection, indices, part, rows) -> None:
     connection.send_bytes(np.ascontiguousarray(rows).tobytes())
 
 
-def _become_expendable() -> None:
-    """Asks Linux to end this process where memory or its parent goes."""
-    with contextlib.suppress(OSError, AttributeError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def main() -> None:
     """Runs the process; what TensorFlow says at its start goes nowhere."""
     descriptor, folder, trust = sys.argv[1:]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     console.silence()
-    _become_expendable()
+    processes.be_first_without_memory()
+    processes.end_with_parent()
     try:
         _serve(Connection(int(descriptor)), Path(folder), trust == "1")
     except (EOFError, ConnectionError):

@@ -18,7 +18,7 @@ from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
 from keras_experts.saved_models import handles
 from keras_experts.training import schedules
-from keras_experts.training.classifier import write_classifier
+from keras_experts.training.classifier_module import write_classifier
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.transfer import Recipe
 from keras_experts.training.transfer import Transfer

@@ -203,9 +203,7 @@ def test_task_without_test_images_is_named_and_others_go_on(
     assert {run.task for run in results.runs} == {"split"}
 
 
-def test_trials_in_two_processes_are_those_of_one(
-    suite, small_pool, tmp_path
-):
+def test_trials_in_two_processes_are_those_of_one(suite, small_pool, tmp_path):
     protocol = Protocol("hyperrule", 2, 1, **QUICK)
     found = [
         evaluate(

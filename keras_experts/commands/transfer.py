@@ -116,13 +116,18 @@ def finetune(options) -> None:
     names = (
         *("module", "task", "output", "data_dir", "num_examples"),
         *("num_images", "batch_size", "base_learning_rate", "image_size"),
-        *("flip", "max_shift", "seed", "trust"),
+        *("flip", "max_shift", "groups", "validation", "patience"),
+        *("precision", "strategy", "seed", "trust"),
     )
     metrics = finetune(**{name: getattr(options, name) for name in names})
     if metrics["accuracy"] is not None:
         print(f"accuracy {metrics['accuracy']:.4f} share")
         print(f"test images {metrics['num_test']}")
+    if "best_step" in metrics:
+        print(f"best step {metrics['best_step']}")
+        print(f"validation accuracy {metrics['validation_accuracy']:.4f} share")
     print(f"module {options.output}/module")
+    print(f"page {options.output}/report.html")
     print(f"next keras-experts predict --model {options.output} FILES")
 
 

@@ -4,9 +4,10 @@ import hashlib
 from pathlib import Path
 
 from keras_experts import files
+from keras_experts.data.fingerprints import digests
+from keras_experts.data.fingerprints import fingerprint
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.tasks import Task
-from keras_experts.selection.fingerprints import digests
 
 SHOWN_DIGITS = 16  # of an image's digest
 
@@ -35,11 +36,9 @@ def write_manifest(path: str | Path, task: Task) -> str:
 
 def _identified(images: LabeledImages) -> dict:
     found = digests(images)
-    digest = hashlib.sha256(found.tobytes())
-    digest.update(images.labels.astype("<i8").tobytes())
     return {
         "num_examples": images.num_examples,
-        "sha256": digest.hexdigest(),
+        "sha256": fingerprint(images, found),
         "examples": [images.name(i) for i in range(images.num_examples)],
         "digests": [row.tobytes().hex()[:SHOWN_DIGITS] for row in found],
     }

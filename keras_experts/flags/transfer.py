@@ -7,6 +7,11 @@ from keras_experts.flags.shared import add_task
 from keras_experts.selection.registry import RACING
 from keras_experts.selection.registry import STRATEGIES
 
+# As of models.trainable and training.distribution, which need Keras.
+GROUPS = ("head", "adapters", "norms", "blocks")
+PRECISIONS = ("float32", "bfloat16")
+DEVICES = ("one_device", "mirrored", "tpu")
+
 
 def _add_demo(parsers) -> None:
     command = add_command(
@@ -66,6 +71,15 @@ def _add_finetune(parsers) -> None:
     add("--image_size", type=int, help="pixels [the module's own]")
     add("--flip", action="store_true", help="mirror half of the images")
     add("--max_shift", type=int, default=0, help="pixels [0]")
+    what = "what is trained: head (always) adapters norms blocks [everything]"
+    add("--groups", nargs="+", default=(), choices=GROUPS, help=what)
+    what = "share of the training images to choose the best state by [0]"
+    add("--validation", type=float, default=0.0, help=what)
+    what = "looks without a better state, of ten, to stop after [never]"
+    add("--patience", type=int, help=what)
+    add("--precision", default="float32", choices=PRECISIONS, help="[float32]")
+    what = "devices of this machine [one_device]"
+    add("--strategy", default="one_device", choices=DEVICES, help=what)
     add("--seed", type=int, default=0, help="[0]")
 
 

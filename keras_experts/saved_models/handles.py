@@ -132,6 +132,15 @@ def resolve(handle: str) -> Path:
     return Path(module)
 
 
+def weights_digest(handle: str) -> str:
+    """Gives what tells a module's weights from others: hexadecimal.
+
+    The index of a SavedModel's variables holds the checksum of each.
+    """
+    index = resolve(handle) / "variables" / "variables.index"
+    return files.checksum(index) if index.exists() else ""
+
+
 def check_expert(metadata: dict, expert: str | None, handle: str) -> None:
     """Raises unless a bank has an expert, or a baseline, of a name.
 

@@ -15,6 +15,7 @@ import numpy as np
 from keras_experts import files
 from keras_experts.console import Bar
 from keras_experts.console import say
+from keras_experts.data.fingerprints import digests
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.selection import fingerprints
 from keras_experts.selection.cache import FeatureCache
@@ -62,7 +63,7 @@ class Features:
         self.images = images
         self.computed = self.found = 0
         self.failed: dict[str, str] = {}
-        self._digests = fingerprints.digests(images)
+        self._digests = digests(images)
         self._trust = trust
         self._time_limit = time_limit
         self._processes = processes if time_limit is not None else 1

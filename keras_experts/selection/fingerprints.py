@@ -1,4 +1,4 @@
-"""What tells modules and images from one another, for the cache."""
+"""What tells modules from one another, for the cache."""
 
 import contextlib
 import dataclasses
@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from keras_experts import files
-from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import inspection
 from keras_experts.selection.modules import Candidate
@@ -75,24 +74,6 @@ def _checked_size(candidate: Candidate, default: int) -> int:
             f"Received: {size} for {candidate.handle}."
         )
     return size
-
-
-def digests(images: LabeledImages, step: int = 1000) -> np.ndarray:
-    """Gives the SHA-256 of each image as it is stored, uint8 `(n, 32)`."""
-    found = np.empty((images.num_examples, 32), np.uint8)
-    for start in range(0, len(found), step):
-        rows = np.arange(start, min(start + step, len(found)))
-        for row, image in zip(rows, images.read(rows), strict=True):
-            found[row] = np.frombuffer(_of_image(image), np.uint8)
-    return found
-
-
-def _of_image(image: bytes | np.ndarray) -> bytes:
-    if isinstance(image, bytes):
-        return hashlib.sha256(image).digest()
-    # Pixels in another arrangement are another image.
-    shape = str(image.shape).encode()
-    return hashlib.sha256(shape + image.tobytes()).digest()
 
 
 def _key(fingerprint: str | None, source: Source, part: str | None):

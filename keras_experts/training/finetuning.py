@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -14,18 +15,23 @@ from keras_experts import config
 from keras_experts import files
 from keras_experts.checks import check_at_least
 from keras_experts.console import say
+from keras_experts.data.fingerprints import fingerprint
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
 from keras_experts.saved_models import handles
 from keras_experts.training import schedules
+from keras_experts.training.best_state import BestState
+from keras_experts.training.best_state import Validation
 from keras_experts.training.classifier_module import write_classifier
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.transfer import Recipe
 from keras_experts.training.transfer import Transfer
+from keras_experts.training.transfer_page import write_page
 from keras_experts.training.watching import METRICS_FILE
 
 MODULE_FOLDER = "module"
-KERAS_FILE, CURVE_FILE = "model.keras", "curve.jsonl"
+KERAS_FILE, LAST_FILE = "model.keras", "last.keras"
+CURVE_FILE, PAGE_FILE = "curve.jsonl", "report.html"
 UNFINISHED = ".unfinished-"
 
 
@@ -43,6 +49,10 @@ def finetune(
     image_size: int | None = None,
     flip: bool = False,
     max_shift: int = 0,
+    groups: Sequence[str] = (),
+    validation: float = 0.0,
+    patience: int | None = None,
+    precision: str = "float32",
     strategy: str = "one_device",
     compile: bool = True,
     seed: int = 0,
@@ -60,8 +70,10 @@ def finetune(
         output: folder to make: `module/` (a classifier from images to
             logits, and from files to labelled probabilities), `model.keras`,
             `metrics.json` (with the confusion matrix of the test images),
-            `curve.jsonl` (losses and rates) and `operative_config.gin`. A
-            killed run goes on from what lies beside it.
+            `curve.jsonl` (losses and rates), `report.html` (both as
+            pictures) and `operative_config.gin`; with `validation` these are
+            of the best state, and `last.keras` is the last one. A killed run
+            goes on from what lies beside it.
         data_dir: str. The folder of TFDS data sets, or None.
         num_examples: int. Training images, at most; None for all.
         num_images: int. Images to pass, repeats counted, or None for the
@@ -75,7 +87,14 @@ def finetune(
             mirrored image keeps its label.
         max_shift: int. Largest random shift, pixels; only where a shifted
             image keeps its label.
-        strategy: str. As in `make_strategy`.
+        groups: of "head", "adapters", "norms" and "blocks": what is trained,
+            the head in any case; everything where none is given.
+        validation: float. Share of the training images that are held out to
+            choose the best state by, in [0, 1); 0 for none.
+        patience: int. Looks at them, of ten, without a better one after which
+            training stops; None to train to the end.
+        precision: str. "float32" or "bfloat16".
+        strategy: str. As in `make_strategy`, on one machine.
         compile: bool. Whether to compile with XLA.
         seed: int. Of the order and the augmentation.
         trust: bool. As in `HubLayer`.
@@ -98,10 +117,17 @@ def finetune(
         momentum,
         flip=flip,
         max_shift=max_shift,
+        groups=tuple(groups),
     )
+    looks = Validation(validation, patience=patience)
+    if strategy == "multi_worker":
+        raise ValueError(
+            f"Fine-tuning runs on one machine. Received: strategy={strategy!r}."
+        )
     with files.whole_folder(output) as directory:
         if not isinstance(task, Task):
             task = load_task(task, data_dir, num_examples)
+        task, held_out = looks.hold_out(task)
         lonely = task.check_classes(task.train.labels)
         if lonely:
             say(f"{task.name} has classes of one image: {', '.join(lonely)}")
@@ -112,39 +138,52 @@ def finetune(
             image_size,
             Runtime(strategy, compile=compile),
             trust,
+            precision,
         )
         settings = {
             "module": module,
             "task": task.name,
             "num_train": task.train.num_examples,
-            "labels": hashlib.sha256(task.train.labels.tobytes()).hexdigest(),
+            "images": fingerprint(task.train),
+            "weights": handles.weights_digest(module),
             "image_size": transfer.image_size,
             "seed": seed,
+            "precision": precision,
+            **dataclasses.asdict(looks),
             **dataclasses.asdict(recipe),
         }
         unfinished = _unfinished(output, settings)
+        best = None
+        if held_out is not None:
+            best = transfer.best_state(looks, held_out, unfinished)
         try:
             training = transfer.fit(
-                task.train, recipe, seed, task.name, unfinished, settings
+                task.train, recipe, seed, task.name, unfinished, settings, best
             )
         except (FloatingPointError, ValueError):
             # It would end so again.
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
+        if best is not None:
+            transfer.float32_model().save(directory / LAST_FILE)
+            best.restore()
         metrics = {
             **_metrics(module, task, transfer, recipe, seed, strategy),
+            **_told(best),
             "final_loss": float(training.last_losses[0]),
             "seconds": round(time.monotonic() - started, 1),
         }
+        model = transfer.float32_model()
         write_classifier(
             directory / MODULE_FOLDER,
-            transfer.model,
+            model,
             transfer.image_size,
             task.class_names,
             f"{metrics['expert']}_{task.name}",
         )
-        transfer.model.save(directory / KERAS_FILE)
+        model.save(directory / KERAS_FILE)
         shutil.copyfile(unfinished / METRICS_FILE, directory / CURVE_FILE)
+        write_page(directory / PAGE_FILE, metrics, directory / CURVE_FILE)
         config.write_operative_config(directory)
         files.write_json(directory / "metrics.json", metrics)
     for left in Path(output).parent.glob(f"{Path(output).name}{UNFINISHED}*"):
@@ -158,6 +197,17 @@ def _unfinished(output: str | Path, settings: dict) -> Path:
     digest = hashlib.sha256(content).hexdigest()[:8]
     output = Path(output)
     return output.with_name(f"{output.name}{UNFINISHED}{digest}")
+
+
+def _told(best: BestState | None) -> dict:
+    """Tells the looks at images held out, and the best of them."""
+    if best is None:
+        return {}
+    return {
+        "validation": best.looks,
+        "best_step": best.best["step"],
+        "validation_accuracy": best.best["accuracy"],
+    }
 
 
 def _metrics(
@@ -180,6 +230,7 @@ def _metrics(
         "num_test": task.test.num_examples,
         "num_classes": len(task.class_names),
         **dataclasses.asdict(recipe),
+        "groups": list(recipe.groups),
         "num_images": num_steps * batch_size,
         "batch_size": batch_size,
         "image_size": transfer.image_size,

@@ -59,6 +59,8 @@ class Trainer:
         self._names: Sequence[str] = ()
         self._steps_now = range(0)
         self._last_losses = np.zeros(0, np.float32)
+        self._until = self.plan.num_steps
+        self._input_rate: float | None = None
 
     def fit(
         self,
@@ -69,6 +71,7 @@ class Trainer:
         settings: dict | None = None,
         names: Sequence[str] = (),
         mixup: float = 0.0,
+        until: int | None = None,
     ) -> Training:
         """Runs the steps that are left.
 
@@ -83,6 +86,8 @@ class Trainer:
                 run is refused.
             names: of the streams.
             mixup: float. As in `training_batches`.
+            until: int. Step to stop after, from which another call goes on;
+                None for the plan's last.
 
         Raises:
             FloatingPointError: if the loss is no longer finite.
@@ -91,6 +96,7 @@ class Trainer:
             ValueError: if there is a checkpoint that does not fit.
         """
         self._names = names or [title]
+        self._until = self.plan.num_steps if until is None else until
         self._last_losses = np.full(self.plan.num_streams, np.nan, np.float32)
         checkpoints = None
         if folder is not None:
@@ -123,8 +129,9 @@ class Trainer:
         """Runs the steps that are left, until an image is damaged."""
         start = int(self.sgd.step.numpy())
         # Before all else: gin records what was called, a preprocessing too.
-        input_rate = source.images_per_second(start) if folder else None
-        if start >= self.plan.num_steps:
+        if folder and self._input_rate is None:
+            self._input_rate = source.images_per_second(start)
+        if start >= self._until:
             losses = np.zeros((0, self.plan.group_size), np.float32)
             return Training(losses, self._last_losses)
         chief = distribution.is_chief(self._strategy)
@@ -141,7 +148,7 @@ class Trainer:
         finally:
             if watcher:
                 watcher.close()
-        training.input_images_per_second = input_rate
+        training.input_images_per_second = self._input_rate
         return training
 
     def _run(
@@ -157,8 +164,8 @@ class Trainer:
         saved_at, saved_step = time.monotonic(), start
         rates, losses = [], []
         iterator = source.iterator(start)
-        while step < self.plan.num_steps:
-            number = min(loop_steps, self.plan.num_steps - step)
+        while step < self._until:
+            number = min(loop_steps, self._until - step)
             began = time.monotonic()
             self._steps_now = range(step, step + number)
             loop = self._train_steps(iterator, tf.constant(number)).numpy()
@@ -188,11 +195,11 @@ class Trainer:
             due = time.monotonic() - saved_at > self._runtime.checkpoint_seconds
             every = self._runtime.checkpoint_steps
             due |= every is not None and step - saved_step >= every
-            last = step == self.plan.num_steps
+            last = step == self._until
             if checkpoints and (due or stop or last):
                 self._save(checkpoints, step)
                 saved_at, saved_step = time.monotonic(), step
-            if stop and not last:
+            if stop and step < self.plan.num_steps:
                 kept = "run again to go on" if checkpoints else "none is kept"
                 raise Stopped(
                     f"Stopped by {signals.received or 'another worker'} after "

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_experts.checks import check_at_least
@@ -17,9 +18,15 @@ from keras_experts.data.preprocessing import flip_and_shift
 from keras_experts.data.streams import BatchPlan
 from keras_experts.data.streams import Stream
 from keras_experts.data.streams import stream_seed
+from keras_experts.layers.hub_layer import HubLayer
 from keras_experts.models.heads import add_head
+from keras_experts.models.trainable import check_groups
+from keras_experts.models.trainable import train_only
 from keras_experts.saved_models import handles
 from keras_experts.training import schedules
+from keras_experts.training import stages
+from keras_experts.training.best_state import BestState
+from keras_experts.training.best_state import Validation
 from keras_experts.training.evaluation import Predictor
 from keras_experts.training.evaluation import largest_of_first
 from keras_experts.training.features import load_features
@@ -52,6 +59,8 @@ class Recipe:
             mirrored image keeps its label.
         max_shift: int. Largest random shift, pixels; only where a shifted
             image keeps its label.
+        groups: tuple of str. Of `models.trainable.GROUPS`: what is trained
+            beside the head; everything where it is empty.
     """
 
     num_images: int | None = None
@@ -61,6 +70,7 @@ class Recipe:
     weight_decay: float = 0.0
     flip: bool = False
     max_shift: int = 0
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self):
         num_images = MIN_STEPS if self.num_images is None else self.num_images
@@ -70,6 +80,7 @@ class Recipe:
             max_shift=(self.max_shift, 0),
             base_learning_rate=(self.base_learning_rate, 0.0),
         )
+        check_groups(self.groups)
         SgdOptions(momentum=self.momentum, weight_decay=self.weight_decay)
 
     def length(self, num_train: int) -> tuple[int, int]:
@@ -91,6 +102,8 @@ class Transfer:
         image_size: int. Pixels, or None for the module's own.
         runtime: Runtime.
         trust: bool. As in `HubLayer`.
+        precision: str. "float32" or "bfloat16", of the computation; weights
+            are float32.
 
     Attributes:
         model: keras.Model from images in [0, 1] to logits.
@@ -110,6 +123,7 @@ class Transfer:
         image_size: int | None = None,
         runtime: Runtime = Runtime(),
         trust: bool = False,
+        precision: str = "float32",
     ):
         if handles.read_metadata(module).get("kind") == handles.EPN:
             raise ValueError(
@@ -122,13 +136,21 @@ class Transfer:
         self.image_size = image_size
         self._num_classes = num_classes
         self._strategy = runtime.make_strategy()
-        with self._strategy.scope():
+        self._module, self._trust = module, trust
+        self._precision = precision
+        with self._strategy.scope(), stages.precision_of(precision):
             features, compiles = load_features(module, trust)
             self.model = _add_head(features, num_classes, module)
+        if precision != "float32" and isinstance(features, HubLayer):
+            raise ValueError(
+                "Of a module that does not name its network the precision is "
+                f"its own. Received: {precision!r} for {module}."
+            )
         compiles = runtime.compile and compiles
         self._runtime = dataclasses.replace(runtime, compile=compiles)
         self._initial = self.model.get_weights()
         self._sgd: NetworkSgd | None = None
+        self._groups: tuple[str, ...] | None = None
         self.predict = self._predictor(largest_of_first(num_classes))
         self.probabilities = self._predictor(tf.nn.softmax)
 
@@ -145,8 +167,9 @@ class Transfer:
         name: str,
         folder: Path | None = None,
         settings: dict | None = None,
+        best: BestState | None = None,
     ) -> Training:
-        """Trains all of the network on images, from the module's weights.
+        """Trains the network on images, from the module's weights.
 
         Args:
             images: LabeledImages.
@@ -154,6 +177,8 @@ class Transfer:
             seed: int. Of the order and the augmentation.
             name: str. Of the task.
             folder: as in `Trainer.fit`, and so is `settings`.
+            best: BestState that looks at the states, or None. The network
+                has the last one's weights after it, not the best one's.
 
         Raises:
             FloatingPointError: if the loss is no longer finite.
@@ -167,7 +192,10 @@ class Transfer:
         options = SgdOptions(
             momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
-        if self._sgd is None or self._sgd.plan.batch_size != batch_size:
+        train_only(self.model, recipe.groups)
+        fits = self._sgd is not None and self._groups == recipe.groups
+        if not fits or self._sgd.plan.batch_size != batch_size:
+            self._groups = recipe.groups
             self._sgd = NetworkSgd(
                 self.model,
                 softmax_loss,
@@ -182,7 +210,9 @@ class Transfer:
         targets = Targets(
             LabelRows.single(images.labels), lambda c: [c], self._num_classes
         )
-        return Trainer(self._sgd, self._strategy, self._runtime).fit(
+        trainer = Trainer(self._sgd, self._strategy, self._runtime)
+        run = functools.partial(
+            trainer.fit,
             [Stream(images, targets, stream_seed(seed, name))],
             functools.partial(
                 flip_and_shift,
@@ -195,6 +225,33 @@ class Transfer:
             settings,
             mixup=schedules.bit_mixup(number),
         )
+        if best is None:
+            return run()
+        for step in best.validation.steps(num_steps):
+            training = run(until=step)
+            if best.look(step):
+                break
+        return training
+
+    def best_state(
+        self, validation: Validation, images: LabeledImages, folder: Path
+    ) -> BestState:
+        """Makes what looks at states, by images held out, for `fit`."""
+
+        def accuracy() -> float:
+            predicted = self.predict(images, "validation")
+            return float(np.mean(predicted == images.labels))
+
+        return BestState(validation, accuracy, self.model, folder)
+
+    def float32_model(self) -> keras.Model:
+        """Gives the network as it is, to be saved: computing in float32."""
+        if self._precision == "float32":
+            return self.model
+        features, _ = load_features(self._module, self._trust)
+        model = add_head(features, self._num_classes)
+        model.set_weights(self.model.get_weights())
+        return model
 
 
 def _add_head(features: keras.layers.Layer, num_classes: int, module: str):

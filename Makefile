@@ -35,6 +35,7 @@ bench: install
 	$(BIN)/python benchmarks/neighbors.py
 	$(BIN)/python benchmarks/selection.py
 	$(BIN)/python benchmarks/statistics_of_results.py
+	$(BIN)/python benchmarks/cost_of_selection.py
 	$(BIN)/python benchmarks/mixed_kernels.py
 	$(BIN)/python benchmarks/training_steps.py --groups 4 16 64
 	$(BIN)/python benchmarks/mixed_training.py

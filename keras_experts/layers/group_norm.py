@@ -27,7 +27,10 @@ def normalize(inputs, gamma, beta):
 
     A group's statistics come from those of its channels: XLA's CPU compiler
     makes sums over positions alone 1.6 to 2 times as fast as over positions
-    and some of the channels, and TensorFlow's own kernels 2 to 4 times.
+    and some of the channels, and TensorFlow's own kernels 2 to 4 times. All
+    that follows from them is one factor and one term a channel, so that the
+    gradient, too, sums over positions twice and not four times: a step of a
+    small network takes two thirds of the time.
 
     Args:
         inputs: float tensor `(batch, height, width, channels)`.
@@ -39,32 +42,27 @@ def normalize(inputs, gamma, beta):
     """
     batch, height, width, channels = ops.shape(inputs)
     groups = num_groups(channels)
-    # In float32: half precision loses the variance of large activations.
+    # In float32: half precision loses the variance of large activations. Along
+    # one axis: XLA's sums along two are slower.
     positions = ops.reshape(
         ops.cast(inputs, "float32"), (batch, height * width, channels)
     )
-    mean = ops.mean(positions, axis=1)  # (batch, channels)
-    distances = positions - mean[:, None]
-    variance = ops.mean(ops.square(distances), axis=1)
+    mean, variance = ops.moments(positions, axes=(1,))  # (batch, channels)
 
-    def by_group(x):
-        grouped = ops.reshape(x, (batch, groups, channels // groups))
-        return ops.mean(grouped, axis=2, keepdims=True)
+    def of_group(x):
+        """Gives each channel the mean of its group's channels."""
+        grouped = (batch, groups, channels // groups)
+        means = ops.mean(ops.reshape(x, grouped), axis=2, keepdims=True)
+        return ops.reshape(ops.broadcast_to(means, grouped), (batch, channels))
 
-    def by_channel(x):
-        wide = (batch, groups, channels // groups)
-        return ops.reshape(ops.broadcast_to(x, wide), (batch, 1, channels))
-
-    group_mean = by_channel(by_group(mean))
-    between = ops.square(mean - group_mean[:, 0])
-    group_variance = by_channel(by_group(variance + between))
-    normalized = (positions - group_mean) * ops.rsqrt(group_variance + EPSILON)
-    normalized = ops.reshape(
-        ops.cast(normalized, inputs.dtype), (batch, height, width, channels)
+    group_mean = of_group(mean)
+    group_variance = of_group(variance + ops.square(mean - group_mean))
+    factor = ops.rsqrt(group_variance + EPSILON) * ops.cast(gamma, "float32")
+    term = ops.cast(beta, "float32") - group_mean * factor
+    outputs = positions * factor[:, None] + term[:, None]
+    return ops.reshape(
+        ops.cast(outputs, inputs.dtype), (batch, height, width, channels)
     )
-    if len(gamma.shape) == 2:
-        gamma, beta = gamma[:, None, None, :], beta[:, None, None, :]
-    return normalized * gamma + beta
 
 
 @keras.saving.register_keras_serializable(package="keras_experts")

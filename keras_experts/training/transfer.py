@@ -203,7 +203,7 @@ class Transfer:
                 plan,
                 self._strategy,
                 options,
-                self._runtime.compile_replicas,
+                self._runtime.compile_replicas and not on_cpu(),
             )
         self._sgd.reset(self._initial)
         self._sgd.replan(rates, plan, options)
@@ -252,6 +252,17 @@ class Transfer:
         model = add_head(features, self._num_classes)
         model.set_weights(self.model.get_weights())
         return model
+
+
+def on_cpu() -> bool:
+    """Tells whether steps run on CPUs, where XLA does not help them.
+
+    The gradients of its convolutions there take as long as TensorFlow's at 32
+    pixels, and up to twice as long at more (benchmarks/fine_tuning.py), and
+    compiling them takes longer. Forward passes are compiled.
+    """
+    devices = tf.config.list_logical_devices()
+    return all(device.device_type == "CPU" for device in devices)
 
 
 def _add_head(features: keras.layers.Layer, num_classes: int, module: str):

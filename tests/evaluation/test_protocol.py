@@ -1,11 +1,15 @@
 import json
 import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
 from keras_experts import cli
 from keras_experts.evaluation import trials as trials_module
+from keras_experts.evaluation.protocol import RESULTS_FILE
 from keras_experts.evaluation.protocol import Protocol
 from keras_experts.evaluation.protocol import evaluate
 from keras_experts.evaluation.results import read_results
@@ -254,3 +258,33 @@ def test_suite_that_is_not_there_is_told(capfd):
     assert code == 1
     err = capfd.readouterr().err
     assert "one of vtab1k, dat or a JSON file. Received: 'vtab'" in err
+
+
+def test_killed_evaluation_repeats_no_trial(suite, small_pool, tmp_path):
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "keras_experts.cli", "evaluate"]
+    command += ["--suite", str(suite), "--modules", small_pool]
+    command += ["--output", str(output), "--methods", "baseline", "--oracle"]
+    command += ["--repeats", "3", "--runs", "2", "--processes", "2"]
+    command += ["--num_images", "32", "--batch_size", "8"]
+
+    def written():
+        return {
+            path.name: path.stat().st_mtime_ns
+            for path in (output / "trials").glob("[!.]*.json")
+        }
+
+    running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while len(written()) < 5:
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.kill()  # SIGKILL
+    running.wait()
+    before = written()
+    assert 5 <= len(before) < 3 * 2 * 6 and not (output / RESULTS_FILE).exists()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    after = written()
+    assert len(after) == 3 * 2 * 6
+    assert {name: after[name] for name in before} == before
+    assert len(read_results(output / RESULTS_FILE).runs) == 2 * 2 * 6

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_experts.checks import first_line
+from keras_experts.console import say
 from keras_experts.data import folders
 from keras_experts.data import tfds_reader
 from keras_experts.data.labeled_images import LabeledImages
@@ -16,6 +17,7 @@ from keras_experts.data.preprocessing import decode
 
 # Share of the images of a task without a test set that become one.
 TEST_SHARE = 0.2
+SHOWN_CLASSES = 5
 # How whole JPEG and PNG files begin and end.
 ENDS = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND\xaeB`\x82"))
 
@@ -60,6 +62,24 @@ class Task:
         return [
             self.class_names[label] for label in np.flatnonzero(counts == 1)
         ]
+
+
+def say_unseen(task: Task) -> None:
+    """Names the classes of test images that no training image has.
+
+    A network gets none of them right.
+    """
+    seen = np.unique(task.train.labels)
+    unseen = np.setdiff1d(task.test.labels, seen)
+    if len(unseen):
+        names = [task.class_names[label] for label in unseen]
+        number = int(np.isin(task.test.labels, unseen).sum())
+        say(
+            f"{task.name}: {number} of the {task.test.num_examples} images to "
+            "test on are of classes without an image to learn from: "
+            f"{', '.join(names[:SHOWN_CLASSES])}"
+            + (", ..." if len(names) > SHOWN_CLASSES else "")
+        )
 
 
 def load_task(

@@ -16,6 +16,7 @@ from keras_experts import files
 from keras_experts.console import say
 from keras_experts.data.labeled_images import join
 from keras_experts.data.tasks import Task
+from keras_experts.data.tasks import say_unseen
 from keras_experts.evaluation.manifests import write_manifest
 from keras_experts.evaluation.results import ORACLE
 from keras_experts.evaluation.results import Results
@@ -275,6 +276,7 @@ class _Evaluation:
         wanted: list[tuple[str, dict, int]],
     ) -> list[dict]:
         """Runs trials, each of a module, a recipe and a seed."""
+        say_unseen(task)
         folder = self._output / "manifests"
         images = write_manifest(folder / f"{entry.name}.{part}.json", task)
         trials = [

@@ -18,6 +18,7 @@ from keras_experts.console import say
 from keras_experts.data.fingerprints import fingerprint
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
+from keras_experts.data.tasks import say_unseen
 from keras_experts.saved_models import handles
 from keras_experts.training import schedules
 from keras_experts.training.best_state import BestState
@@ -131,6 +132,7 @@ def finetune(
         lonely = task.check_classes(task.train.labels)
         if lonely:
             say(f"{task.name} has classes of one image: {', '.join(lonely)}")
+        say_unseen(task)
         keras.utils.set_random_seed(seed)
         transfer = Transfer(
             module,

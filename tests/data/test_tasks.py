@@ -8,8 +8,11 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_experts.data import synthetic
+from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.preprocessing import resize
+from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
+from keras_experts.data.tasks import say_unseen
 from keras_experts.data.tasks import split_by_hash
 
 
@@ -341,3 +344,17 @@ def test_damaged_images_of_a_tfds_set_are_left_out(write_set, tmp_path, capfd):
         "Left out image 8",
     ]
     assert path in err[0]
+
+
+def test_classes_without_an_image_to_learn_from_are_named(capfd):
+    images = np.zeros((6, 4, 4, 3), np.uint8)
+    names = ["ant", "bee", "cow"]
+    train = from_arrays(images[:4], np.array([0, 1, 1, 0]), names)
+    test = from_arrays(images, np.array([2, 0, 1, 2, 2, 0]), names)
+    say_unseen(Task("animals", train, test))
+    assert capfd.readouterr().err == (
+        "animals: 3 of the 6 images to test on are of classes without an "
+        "image to learn from: cow\n"
+    )
+    say_unseen(Task("animals", train, train))
+    assert capfd.readouterr().err == ""

@@ -156,6 +156,48 @@ def test_sprites_are_white_and_have_three_channels(tmp_path):
     assert set(np.unique(read)) == {0, 255}
 
 
+def sprite(center, angle):
+    """Draws a narrow triangle on 64 pixels: its centroid, where it points."""
+    rows, columns = np.mgrid[:64, :64]
+    x, y = columns - center[0], rows - center[1]
+    along = x * np.cos(angle) + y * np.sin(angle)
+    across = np.abs(y * np.cos(angle) - x * np.sin(angle))
+    # From 7 behind the centroid to 14 before it, as a triangle's lies.
+    inside = (along > -7) & (across < 4 * (14 - along) / 21)
+    return inside.astype(np.uint8)[..., None]
+
+
+def draw_sprite(features, rng):
+    """An example as dSprites has them: what is drawn, and where."""
+    example = draw(features, rng)
+    # 40 angles in [0, 2 pi], the last one of which is the first.
+    x, turn = int(rng.integers(32)), int(rng.integers(39))
+    center = (16 + 32 * x / 31, rng.uniform(20, 44))
+    image = sprite(center, 2 * np.pi * turn / 39)
+    found = {"label_x_position": x, "label_orientation": turn}
+    return {**example, **found, "image": image}
+
+
+@pytest.mark.parametrize("name", ["dsprites_location", "dsprites_orientation"])
+def test_labels_of_sprites_are_what_the_images_show(name, tmp_path):
+    """Where a drawn sprite is, and where it points, measured in its pixels."""
+    sizes, _, _, place, test_place = NUMBERS[name]
+    write("dsprites:2.*.*", sizes, place, test_place, tmp_path, draw_sprite)
+    task = vtab.TASKS[name].load(str(tmp_path), final=False)
+    found = []
+    for image in task.train.read(np.arange(WRITTEN)):
+        rows, columns = np.nonzero(image[..., 0])
+        x, y = columns - columns.mean(), rows - rows.mean()
+        tip = np.argmax(x**2 + y**2)
+        turns = np.arctan2(y[tip], x[tip]) / (2 * np.pi) * 39
+        if name == "dsprites_location":  # 16 bins of 32 places
+            found.append(round((columns.mean() - 16) * 31 / 32) // 2)
+        else:  # and of 40 angles
+            found.append(int(round(turns) % 39 / 2.5))
+    assert found == task.train.labels.tolist()
+    assert len(set(found)) > 4
+
+
 def test_set_with_other_classes_is_refused(tmp_path):
     sizes, _, _, place, test_place = NUMBERS["caltech101"]
     write("caltech101:3.*.*", sizes, place, test_place, tmp_path)
@@ -193,7 +235,7 @@ def label_of(name, example):
     return example[key]
 
 
-def write(dataset, sizes, place, test_place, folder):
+def write(dataset, sizes, place, test_place, folder, draw_one=None):
     """Writes the shards that a task reads, and tells of the others."""
     import tensorflow_datasets as tfds
 
@@ -214,7 +256,8 @@ def write(dataset, sizes, place, test_place, folder):
         lengths = np.diff(cuts).tolist()
         for part, at in own.items():
             shard = cuts.index(at)
-            found[part] = [draw(features, rng) for _ in range(WRITTEN)]
+            draw_one = draw_one or draw
+            found[part] = [draw_one(features, rng) for _ in range(WRITTEN)]
             which = f"{shard:05}-of-{len(lengths):05}"
             name = f"{builder.name}-{split}.tfrecord-{which}"
             with tf.io.TFRecordWriter(str(root / name)) as writer:

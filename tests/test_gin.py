@@ -139,12 +139,15 @@ def cifar_params(data_dir):
         ("random", "random_animal"),
         ("clusters", "cluster_000"),
         ("epn", "epn"),
+        ("dat", "dat_flowers5"),
     ],
 )
 def test_real_stage_trains_two_steps(cifar_run, data_dir, name, expected):
     params = [*TINY, *cifar_params(data_dir)]
     if name == "clusters":
         params += ["NUM_CLUSTERS = 2", "MIN_IMAGES = 1"]
+    if name == "dat":
+        params.append("domain_adaptive_slices.tasks = ['flowers5']")
     name = f"stages/cifar100_{name}.gin"
     result = run_stage(name, params, cifar_run)[0]
     assert result["name"] == expected
@@ -152,7 +155,8 @@ def test_real_stage_trains_two_steps(cifar_run, data_dir, name, expected):
 
 
 def test_every_stage_of_the_real_run_is_tested():
-    tested = {"baseline", "adapters", "full", "random", "clusters", "epn"}
+    tested = {"baseline", "adapters", "full", "random", "clusters"}
+    tested |= {"epn", "dat"}
     assert {f"stages/cifar100_{n}.gin" for n in tested} == set(CIFAR)
 
 

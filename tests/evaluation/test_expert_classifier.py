@@ -13,12 +13,12 @@ def files(image_folder):
 
 
 @pytest.fixture(scope="module")
-def fitted(collection, files):
+def fitted(small_pool, files):
     classifier = keras_experts.ExpertClassifier(
-        [f"{collection}/acme/experts/bank/1"],
-        num_images=640,
+        [small_pool],
+        num_images=3200,
         batch_size=16,
-        base_learning_rate=1.0,
+        base_learning_rate=50.0,
     )
     return classifier.fit(*files)
 
@@ -67,7 +67,7 @@ def test_clone_has_the_settings_and_is_not_fitted(fitted, files):
         (np.zeros((2, 4, 4, 3), np.uint8), [1, 1], "at least two classes"),
     ],
 )
-def test_what_does_not_fit_is_refused(baseline_module, X, y, rule):
-    classifier = keras_experts.ExpertClassifier([baseline_module])
+def test_what_does_not_fit_is_refused(small_pool, X, y, rule):
+    classifier = keras_experts.ExpertClassifier([small_pool])
     with pytest.raises(ValueError, match=rule):
         classifier.fit(X, y)

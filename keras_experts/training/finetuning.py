@@ -25,6 +25,7 @@ from keras_experts.training.best_state import BestState
 from keras_experts.training.best_state import Validation
 from keras_experts.training.classifier_module import write_classifier
 from keras_experts.training.runtime import Runtime
+from keras_experts.training.trainer import Training
 from keras_experts.training.transfer import Recipe
 from keras_experts.training.transfer import Transfer
 from keras_experts.training.transfer_page import write_page
@@ -128,6 +129,16 @@ def finetune(
     with files.whole_folder(output) as directory:
         if not isinstance(task, Task):
             task = load_task(task, data_dir, num_examples)
+        settings = {
+            "module": module,
+            "weights": handles.weights_digest(module),
+            "task": task.name,
+            "images": fingerprint(task.train),
+            "seed": seed,
+            "precision": precision,
+            **dataclasses.asdict(looks),
+            **dataclasses.asdict(recipe),
+        }
         task, held_out = looks.hold_out(task)
         lonely = task.check_classes(task.train.labels)
         if lonely:
@@ -142,30 +153,12 @@ def finetune(
             trust,
             precision,
         )
-        settings = {
-            "module": module,
-            "task": task.name,
-            "num_train": task.train.num_examples,
-            "images": fingerprint(task.train),
-            "weights": handles.weights_digest(module),
-            "image_size": transfer.image_size,
-            "seed": seed,
-            "precision": precision,
-            **dataclasses.asdict(looks),
-            **dataclasses.asdict(recipe),
-        }
+        settings["image_size"] = transfer.image_size
         unfinished = _unfinished(output, settings)
         best = None
         if held_out is not None:
             best = transfer.best_state(looks, held_out, unfinished)
-        try:
-            training = transfer.fit(
-                task.train, recipe, seed, task.name, unfinished, settings, best
-            )
-        except (FloatingPointError, ValueError):
-            # It would end so again.
-            shutil.rmtree(unfinished, ignore_errors=True)
-            raise
+        training = _train(transfer, task, recipe, settings, unfinished, best)
         if best is not None:
             transfer.float32_model().save(directory / LAST_FILE)
             best.restore()
@@ -175,22 +168,54 @@ def finetune(
             "final_loss": float(training.last_losses[0]),
             "seconds": round(time.monotonic() - started, 1),
         }
-        model = transfer.float32_model()
-        write_classifier(
-            directory / MODULE_FOLDER,
-            model,
-            transfer.image_size,
-            task.class_names,
-            f"{metrics['expert']}_{task.name}",
-        )
-        model.save(directory / KERAS_FILE)
         shutil.copyfile(unfinished / METRICS_FILE, directory / CURVE_FILE)
-        write_page(directory / PAGE_FILE, metrics, directory / CURVE_FILE)
-        config.write_operative_config(directory)
-        files.write_json(directory / "metrics.json", metrics)
+        _write(directory, transfer, task, metrics)
     for left in Path(output).parent.glob(f"{Path(output).name}{UNFINISHED}*"):
         shutil.rmtree(left, ignore_errors=True)
     return metrics
+
+
+def _train(
+    transfer: Transfer,
+    task: Task,
+    recipe: Recipe,
+    settings: dict,
+    unfinished: Path,
+    best: BestState | None,
+) -> Training:
+    """Trains, or goes on with what a killed run left."""
+    try:
+        return transfer.fit(
+            task.train,
+            recipe,
+            settings["seed"],
+            task.name,
+            unfinished,
+            settings,
+            best,
+        )
+    except (FloatingPointError, ValueError):
+        # It would end so again.
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def _write(
+    directory: Path, transfer: Transfer, task: Task, metrics: dict
+) -> None:
+    """Writes the network and what is told of it, beside its curve."""
+    model = transfer.float32_model()
+    write_classifier(
+        directory / MODULE_FOLDER,
+        model,
+        transfer.image_size,
+        task.class_names,
+        f"{metrics['expert']}_{task.name}",
+    )
+    model.save(directory / KERAS_FILE)
+    write_page(directory / PAGE_FILE, metrics, directory / CURVE_FILE)
+    config.write_operative_config(directory)
+    files.write_json(directory / "metrics.json", metrics)
 
 
 def _unfinished(output: str | Path, settings: dict) -> Path:

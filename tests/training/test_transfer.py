@@ -1,5 +1,6 @@
 """What is trained of a module, which state is kept, and on what it runs."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 
 import keras_experts
 from keras_experts.data import synthetic
+from keras_experts.data.labeled_images import from_arrays
 from keras_experts.training import best_state
 from keras_experts.training.best_state import BestState
 from keras_experts.training.best_state import Validation
@@ -278,13 +280,17 @@ def test_changed_images_are_not_taken_for_those_of_a_killed_run(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(finetuning, "_unfinished", noted)
-    for task in (
-        synthetic.digits_task(30),
-        synthetic.digits_task(30),
-        synthetic.position_task(30, 16, 24),
-    ):
+    task = synthetic.digits_task(30)
+    images = task.train.read(np.arange(30)).copy()
+    images[-1] = 255 - images[-1]  # one that is held out
+    other = from_arrays(images, task.train.labels, task.class_names)
+    for each in (task, task, dataclasses.replace(task, train=other)):
         with pytest.raises(KeyboardInterrupt):
             keras_experts.finetune(
-                baseline_module, task, tmp_path / "out", **QUICK
+                baseline_module,
+                each,
+                tmp_path / "out",
+                **QUICK,
+                validation=0.2,
             )
     assert names[0] == names[1] != names[2]

@@ -12,8 +12,6 @@ cost alone.
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import tensorflow as tf
+from children import in_new_process
 from memory import resident
 
 from keras_experts.exporting.bank_module import write_bank
@@ -93,17 +92,6 @@ def write(options, folder: Path) -> None:
         expert = expert_models.extract_expert(bank, index)
         model = heads.image_features(expert)
         write_keras_module(folder / SEPARATE / name, model, "features", {})
-
-
-def in_new_process(way: str, folder: str) -> dict:
-    """Measures one way."""
-    result = subprocess.run(
-        [sys.executable, *sys.argv, "--child", way, folder],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 def measure(options, way: str, folder: str) -> dict:

@@ -28,10 +28,10 @@ from PIL import Image
 
 from keras_experts import files
 from keras_experts.models import bit_resnet
-from keras_experts.models import experts as expert_models
 from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.bit_weights import fingerprint
+from keras_experts.saved_models.upstream_labels import label_prior
 from keras_experts.training.schedules import cosine_schedule
 
 CHUNK = 100  # steps of one program
@@ -220,20 +220,16 @@ def batches(images: np.ndarray, recipe: Recipe, seed: int) -> np.ndarray:
 
 def outputs_of(model: keras.Model, images: jax.Array) -> np.ndarray:
     """Runs a network over uint8 images, 500 at a time."""
-    variables = [v.value for v in model.variables]
 
     @jax.jit
-    def run(variables, batch):
-        count = len(model.trainable_variables)
-        return model.stateless_call(
-            variables[:count], variables[count:], batch / 255.0, training=False
-        )[0]
+    def run(weights, frozen, batch):
+        images = batch.astype(jnp.float32) / 255
+        return model.stateless_call(weights, frozen, images, training=False)[0]
 
-    trainable = [v.value for v in model.trainable_variables]
+    weights = [v.value for v in model.trainable_variables]
     frozen = [v.value for v in model.non_trainable_variables]
-    variables = trainable + frozen
     parts = [
-        np.asarray(run(variables, images[i : i + 500].astype(jnp.float32)))
+        np.asarray(run(weights, frozen, images[i : i + 500]))
         for i in range(0, len(images), 500)
     ]
     return np.concatenate(parts)
@@ -288,7 +284,7 @@ def train_experts(
     before = hits(classifier, data)
     model = classifier
     if kind == "adapter":
-        model = with_adapters(classifier)
+        model = heads.with_adapters(classifier)
     settings = {"device": True, "baseline": fingerprint(baseline)}
     training = Training(model, data)
     for name, synset, train, test, prior in parts:
@@ -331,17 +327,6 @@ def train_experts(
         )
 
 
-def with_adapters(classifier: keras.Model) -> keras.Model:
-    """Copies a classifier into one whose new adapters alone are trainable."""
-    backbone = expert_models.add_adapters(heads.backbone_of(classifier))
-    expert_models.freeze_backbone(backbone)
-    head = classifier.get_layer(heads.HEAD_NAME)
-    model = heads.add_head(heads.image_features(backbone), head.units)
-    model.get_layer(heads.HEAD_NAME).set_weights(head.get_weights())
-    model.get_layer(heads.HEAD_NAME).trainable = False
-    return model
-
-
 def slices(data: Data, which: str, number: int | None) -> list:
     """Gives experts on nodes ("label") or on random images ("random")."""
     rows = list(enumerate(data.about["slices"]))
@@ -373,8 +358,6 @@ def clusters(data: Data, workdir: Path, number: int) -> list:
     for cluster in range(number):
         inside = np.flatnonzero(train == cluster)
         if len(inside) >= 128:
-            from keras_experts.saved_models.upstream_labels import label_prior
-
             prior = label_prior(targets[inside].mean(0), everything)
             name = f"cluster_{cluster:03d}"
             held_out = np.flatnonzero(test == cluster)
@@ -412,7 +395,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--expert_steps", type=int, default=1000)
     parser.add_argument("--expert_rates", type=float, nargs=2, metavar="R")
-    parser.add_argument("--num_full", type=int, default=12)
+    parser.add_argument(
+        "--num_full", type=int, default=12, help="also of random ones"
+    )
     parser.add_argument("--num_clusters", type=int, default=16)
     parser.add_argument("--pack", type=Path)
     parser.add_argument("--pack_mib", type=float, default=15)

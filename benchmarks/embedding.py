@@ -13,12 +13,11 @@ there. Weights are random. Prints `name value unit` lines.
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 
 import numpy as np
+from children import in_new_process
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -57,16 +56,6 @@ def write_module(path: str) -> None:
 
     model = heads.image_features(bit_resnet("r50x1"))
     write_keras_module(path, model, "features", {})
-
-
-def in_new_process(way: str, folder: str) -> float:
-    result = subprocess.run(
-        [sys.executable, *sys.argv, "--child", way, folder],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(result.stdout.splitlines()[-1])
 
 
 def measure(options, way: str, folder: str) -> float:

@@ -3,8 +3,9 @@
     pip install -e '.[parity]'
     python benchmarks/fine_tuning.py
 
-The whole network trains, with momentum, on the same batch; the network is
-transformers' BitModel in torch: eager, eager with channels last, and compiled.
+The whole network trains, with momentum, on the same batch: as `finetune` does
+it, and compiled with XLA; in torch transformers' BitModel, eager, eager with
+channels last, and compiled.
 Each way runs in a process of its own, by turns; compiling is told apart.
 Weights are random. Prints `name value unit` lines.
 """
@@ -12,15 +13,15 @@ Weights are random. Prints `name value unit` lines.
 import argparse
 import json
 import os
-import subprocess
-import sys
 import time
 
 import numpy as np
+from children import in_new_process
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-WAYS = ("ours", "torch_eager", "torch_channels_last", "torch_compile")
+OURS = ("ours", "ours_xla")
+TORCH = ("torch_eager", "torch_channels_last", "torch_compile")
 CLASSES = 10
 RATE, MOMENTUM = 0.003, 0.9
 
@@ -31,7 +32,9 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
+    parser.add_argument(
+        "--ways", nargs="+", default=OURS + TORCH, choices=OURS + TORCH
+    )
     parser.add_argument("--child", help="for this file itself")
     options = parser.parse_args()
     if options.child:
@@ -54,23 +57,13 @@ def main() -> None:
         print(f"{title}_ours_over_{way} {ratio:.2f} x")
 
 
-def in_new_process(way: str) -> tuple[float, list[float]]:
-    result = subprocess.run(
-        [sys.executable, *sys.argv, "--child", way],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(result.stdout.splitlines()[-1])
-
-
 def measure(options) -> tuple[float, list[float]]:
     """Gives the seconds of the first step, and of those after it."""
     rng = np.random.default_rng(0)
     size = options.image_size
     images = rng.random((options.batch_size, size, size, 3), np.float32)
     labels = rng.integers(0, CLASSES, options.batch_size)
-    make = our_step if options.child == "ours" else torch_step
+    make = our_step if options.child in OURS else torch_step
     step = make(options.child, images, labels)
     seconds = []
     for _ in range(options.steps + 2):
@@ -99,7 +92,7 @@ def our_step(way: str, images: np.ndarray, labels: np.ndarray):
         np.full(1000, RATE),
         BatchPlan(1, 1000, len(images)),
         strategy,
-        compile=not on_cpu(),
+        compile=way == "ours_xla" or not on_cpu(),
     )
     batch = {
         "image": tf.constant(images),

@@ -425,3 +425,16 @@ def test_tensorflow_s_start_up_is_silent(tmp_path):
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1, result.stderr
     assert result.stdout == ""
+
+
+def test_choices_of_flags_are_those_of_the_code():
+    """The flags repeat them, since their modules import Keras."""
+    from keras_experts.flags import transfer as flags
+    from keras_experts.models import trainable
+    from keras_experts.training import distribution
+    from keras_experts.training import stages
+
+    assert flags.GROUPS == trainable.GROUPS
+    assert set(flags.PRECISIONS) == set(stages.PRECISIONS)
+    one_machine = set(distribution.STRATEGIES) - {"multi_worker"}
+    assert set(flags.DEVICES) == one_machine

@@ -276,7 +276,8 @@ class _Evaluation:
         wanted: list[tuple[str, dict, int]],
     ) -> list[dict]:
         """Runs trials, each of a module, a recipe and a seed."""
-        say_unseen(task)
+        if wanted:
+            say_unseen(task)
         folder = self._output / "manifests"
         images = write_manifest(folder / f"{entry.name}.{part}.json", task)
         trials = [

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_experts.models import experts as expert_models
 from keras_experts.models.backbone import BitResNet
 
 HEAD_NAME = "head"
@@ -65,3 +66,31 @@ def backbone_of(classifier: keras.Model) -> BitResNet:
         "The classifier must be made from a BitResNet. "
         f"Received: {classifier.name}."
     )
+
+
+def with_adapters(
+    classifier: keras.Model,
+    bottleneck_ratio: float = 0.5,
+    num_groups: int | None = None,
+) -> keras.Model:
+    """Copies a classifier into one whose new adapters alone are trainable.
+
+    Args:
+        classifier: model of `add_head(image_features(backbone), ...)`.
+        bottleneck_ratio: float. As in `ResidualAdapter`.
+        num_groups: int. Experts in a batch, as `BitResNet`'s "groups"; None
+            for one expert.
+    """
+    backbone = expert_models.add_adapters(
+        backbone_of(classifier),
+        "single" if num_groups is None else "groups",
+        num_groups,
+        bottleneck_ratio,
+    )
+    expert_models.freeze_backbone(backbone)
+    head = classifier.get_layer(HEAD_NAME)
+    model = add_head(image_features(backbone), head.units)
+    new_head = model.get_layer(HEAD_NAME)
+    new_head.set_weights(head.get_weights())
+    new_head.trainable = False
+    return model

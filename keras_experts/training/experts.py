@@ -233,8 +233,8 @@ def _train_bank(
         min(experts_per_step, len(todo)),
     )
     with stage.strategy.scope(), stages.precision_of(stage.precision):
-        single = _with_adapters(stage.classifier, bottleneck_ratio, None)
-        groups = _with_adapters(
+        single = heads.with_adapters(stage.classifier, bottleneck_ratio)
+        groups = heads.with_adapters(
             stage.classifier, bottleneck_ratio, plan.group_size
         )
     adapters = expert_models.adapter_variables(heads.backbone_of(single))
@@ -301,22 +301,3 @@ def _as_begun(
     if chief:
         files.write_json(path, {"names": [part.name for part in todo]})
     return todo
-
-
-def _with_adapters(
-    classifier: keras.Model, bottleneck_ratio: float, num_groups: int | None
-) -> keras.Model:
-    """Copies a classifier into one whose new adapters alone are trainable."""
-    backbone = expert_models.add_adapters(
-        heads.backbone_of(classifier),
-        "single" if num_groups is None else "groups",
-        num_groups,
-        bottleneck_ratio,
-    )
-    expert_models.freeze_backbone(backbone)
-    head = classifier.get_layer(heads.HEAD_NAME)
-    model = heads.add_head(heads.image_features(backbone), head.units)
-    new_head = model.get_layer(heads.HEAD_NAME)
-    new_head.set_weights(head.get_weights())
-    new_head.trainable = False
-    return model

@@ -257,9 +257,9 @@ class Transfer:
 def on_cpu() -> bool:
     """Tells whether steps run on CPUs, where XLA does not help them.
 
-    The gradients of its convolutions there take as long as TensorFlow's at 32
-    pixels, and up to twice as long at more (benchmarks/fine_tuning.py), and
-    compiling them takes longer. Forward passes are compiled.
+    The gradients of its convolutions are slower there than TensorFlow's, up
+    to twice (R50x1: benchmarks/fine_tuning.py), and compiling them takes
+    longer. Forward passes are compiled.
     """
     devices = tf.config.list_logical_devices()
     return all(device.device_type == "CPU" for device in devices)

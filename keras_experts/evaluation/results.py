@@ -107,7 +107,13 @@ def read_results(path: str | Path) -> Results:
         FileNotFoundError: if there is none.
         ValueError: if it is damaged, or of another version.
     """
-    content = files.read_json(path)
+    try:
+        content = files.read_json(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            "Results must be a results.json of `evaluate`, or its folder. "
+            f"Received: {path}, which is not there."
+        ) from error
     _check(content, {"version": int}, "A results file", path)
     if content["version"] != VERSION:
         raise ValueError(

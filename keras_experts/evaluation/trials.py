@@ -114,15 +114,19 @@ def _recall(folder: Path, key: str) -> dict | None:
 def _run_all(trials: list[Trial], processes: int) -> Iterator[tuple[str, dict]]:
     if not trials:
         return
-    # Neighbours share a module: a process loads and compiles it once.
-    trials.sort(key=lambda t: (t.part, t.entry.name, t.module))
+    # Neighbours share a module: a process loads and compiles it once. Of one
+    # module the longest come first, so that all processes end together.
+    trials.sort(
+        key=lambda t: (t.module, -(t.recipe.get("num_images") or 0), t.seed)
+    )
+    processes = min(processes, len(trials))
     if processes == 1:
         for trial in trials:
             yield trial.key, run_trial(trial)
         return
     threads = max(1, (os.cpu_count() or 1) // processes)
     with ProcessPoolExecutor(
-        min(processes, len(trials)),
+        processes,
         multiprocessing.get_context("spawn"),
         _begin,
         (threads,),

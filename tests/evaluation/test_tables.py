@@ -92,3 +92,10 @@ def test_report_of_damaged_results_is_one_line(tmp_path, capfd):
     out, err = capfd.readouterr()
     assert out == "" and len(err.splitlines()) == 1
     assert "must be of version 1" in err
+
+
+def test_report_of_a_folder_without_results_is_one_line(tmp_path, capfd):
+    assert cli.main(["report", str(tmp_path)]) == 1
+    out, err = capfd.readouterr()
+    assert out == "" and len(err.splitlines()) == 1
+    assert "must be a results.json of `evaluate`, or its folder" in err

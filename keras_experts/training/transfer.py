@@ -257,9 +257,9 @@ class Transfer:
 def on_cpu() -> bool:
     """Tells whether steps run on CPUs, where XLA does not help them.
 
-    The gradients of its convolutions are slower there than TensorFlow's, up
-    to twice (R50x1: benchmarks/fine_tuning.py), and compiling them takes
-    longer. Forward passes are compiled.
+    The gradients of its convolutions are slower there than TensorFlow's
+    (R50x1: benchmarks/fine_tuning.py) but for the smallest batches, whose
+    compiling takes what they gain. Forward passes are compiled.
     """
     devices = tf.config.list_logical_devices()
     return all(device.device_type == "CPU" for device in devices)

@@ -5,12 +5,11 @@
 
 In float16: a baseline and 54 adapters of an R26 of quarter width have 11 MB.
 What is unpacked is rounded, so that its figures of accuracy, which were
-measured before, hold but for that. Full experts are not kept; their figures
-are, with all others, in a JSON file beside the weights.
+measured before, hold but for that. Their figures lie in a JSON file beside the
+weights, with those of full experts, which are not kept.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,6 @@ from keras_experts.models.bit_weights import fingerprint
 from keras_experts.models.bit_weights import named_variables
 from keras_experts.models.bit_weights import read_npz
 
-ABOUT = "about"  # JSON of all metadata
 BASELINE = "baseline"
 
 
@@ -37,7 +35,6 @@ def pack(workdir: Path, weights: Path) -> None:
     head = classifier.get_layer(heads.HEAD_NAME)
     arrays[f"{BASELINE}/head/kernel"] = head.kernel.numpy().astype(np.float16)
     arrays[f"{BASELINE}/head/bias"] = head.bias.numpy().astype(np.float32)
-    about = {BASELINE: metadata}
     folders = {BASELINE: workdir / "baseline"}
     figures = [metadata]
     for kind, name in run_folder.list_experts(workdir):
@@ -45,12 +42,11 @@ def pack(workdir: Path, weights: Path) -> None:
         figures.append(files.read_json(folder / "metadata.json"))
         if kind != "adapter":
             continue
-        folders[name], about[name] = folder, figures[-1]
+        folders[name] = folder
         for key, value in read_npz(folder / run_folder.ADAPTERS_FILE).items():
             arrays[f"{name}/{key}"] = value.astype(np.float16)
     for name, folder in folders.items():
         arrays[f"{name}/prior"] = run_folder.read_label_prior(folder)
-    arrays[ABOUT] = np.frombuffer(json.dumps(about).encode(), np.uint8)
     with files.whole_file(weights) as path:
         np.savez_compressed(path, **arrays)
     files.write_json(weights.with_suffix(".json"), figures)
@@ -58,7 +54,11 @@ def pack(workdir: Path, weights: Path) -> None:
 
 def unpack(weights: Path, workdir: Path) -> None:
     arrays = read_npz(weights)
-    about = json.loads(arrays.pop(ABOUT).tobytes())
+    about = {
+        figures["name"]: figures
+        for figures in files.read_json(weights.with_suffix(".json"))
+        if figures["kind"] != "full"
+    }
     parts: dict[str, dict[str, np.ndarray]] = {}
     for key, value in arrays.items():
         name, _, rest = key.partition("/")

@@ -129,7 +129,7 @@ def _choose() -> dict:
         distinct=True,
         max_fraction=MAX_FRACTION,
     )
-    return domains.experts_to_json(hierarchy.source, experts)
+    return domains.experts_to_json(hierarchy.name, experts)
 
 
 def _tasks() -> dict[str, Task]:

@@ -64,10 +64,10 @@ def read_counts(path: str | Path) -> dict[str, int]:
     return counts
 
 
-def experts_to_json(source: str, experts: Iterable[ExpertDomain]) -> dict:
+def experts_to_json(hierarchy: str, experts: Iterable[ExpertDomain]) -> dict:
     """Gives the content of `experts.json`."""
     return {
-        "hierarchy": source,
+        "hierarchy": hierarchy,
         "experts": [dataclasses.asdict(expert) for expert in experts],
     }
 

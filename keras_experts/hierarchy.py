@@ -49,6 +49,12 @@ class Hierarchy:
             return cls.from_csv(source)
         return cls.from_is_a(source)
 
+    @property
+    def name(self) -> str:
+        """What is published of the source: not where it lies."""
+        kind, _, _ = self.source.partition(":")
+        return kind if kind == "wordnet" else Path(self.source).name
+
     @classmethod
     def from_wordnet(cls, directory: str | Path) -> "Hierarchy":
         """Reads WordNet's nouns, with "n" + offset as node names.

@@ -187,6 +187,14 @@ def test_cifar100_totals_equal_a_count_by_hand(data_dir):
     assert totals["n00015388"] == 300 * len(below & set(classes))
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("wordnet:/usr/share/wordnet", "wordnet"), ("/home/me/h.csv", "h.csv")],
+)
+def test_published_name_of_a_hierarchy_has_no_folder(source, name):
+    assert Hierarchy({"a": []}, source=source).name == name
+
+
 def test_experts_file_comes_back(tmp_path, diamond):
     experts = diamond.choose_experts(COUNTS, num_experts=2)
     path = tmp_path / "experts.json"

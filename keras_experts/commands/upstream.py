@@ -34,7 +34,7 @@ def choose_experts(options) -> None:
         options.distinct,
         options.max_fraction,
     )
-    content = domains.experts_to_json(options.hierarchy, experts)
+    content = domains.experts_to_json(hierarchy.name, experts)
     if give_json(options.output, content):
         return
     if options.tree:

@@ -152,7 +152,7 @@ def train_baseline(
         "classes": data.classes,
         "class_names": data.train.class_names,
         "outputs": outputs,
-        "hierarchy": data.hierarchy.source,
+        "hierarchy": data.hierarchy.name,
         "image_size": image_size,
         "parameters": heads.backbone_of(classifier).count_params(),
         "num_images": data.train.num_examples,

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-large test-parity lint bench
+.PHONY: install demo test test-large test-parity lint bench docs
 
 install: $(STAMP)
 
@@ -28,6 +28,11 @@ test-parity: install
 lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+# NO_MKDOCS_2_WARNING: a notice of the theme about other tools.
+docs: install
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: install
 	$(BIN)/python -m pip install --quiet -e '.[bench]'

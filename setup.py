@@ -17,6 +17,9 @@ TPU = ["tensorflow-tpu>=2.20,<2.21", "tensorflow>=2.20,<2.21"]
 TEST = ["build>=1.2", "jax>=0.7", "pytest>=8", "pytest-timeout>=2.3"]
 TEST += ["pytest-xdist>=3.6", "ruff>=0.17,<0.18", "playwright>=1.50"]
 TEST += ["ipykernel>=6", "nbclient>=0.10", *SERVE, *TEXT, *BEAM]
+# What `make docs` builds the site of docs/ with; it reads the source alone.
+DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.7,<10"]
+DOCS += ["mkdocstrings-python>=2,<3"]
 BENCH = ["faiss-cpu>=1.10", *PLOT]
 PARITY = ["torch==2.13.0", "transformers>=4.50,<6"]
 
@@ -72,6 +75,7 @@ setup(
         "tpu": TPU,
         "test": TEST,
         "bench": BENCH,
+        "docs": DOCS,
         "parity": PARITY,
         "all": TEXT + BEAM + PLOT + SERVE,
     },

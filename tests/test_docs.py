@@ -171,6 +171,39 @@ def test_every_command_of_a_text_parses(path):
                 cli.make_parser().parse_args(arguments)
 
 
+@pytest.mark.parametrize("path", TEXTS, ids=name_of)
+def test_python_of_a_text_parses_and_imports_what_there_is(path):
+    for code in re.findall(
+        r"^```python\n(.*?)^```", path.read_text(), re.M | re.S
+    ):
+        for node in ast.walk(ast.parse(code)):
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            package, _, inner = node.module.partition(".")
+            if package == "keras_experts" and node.module in api.PUBLIC:
+                names = {alias.name for alias in node.names}
+                assert names <= set(api.public_names(node.module)), inner
+            elif package == "keras_experts":
+                folder = ROOT.joinpath(*node.module.split("."))
+                assert folder.is_dir() or folder.with_suffix(".py").exists()
+
+
+def test_gin_files_of_the_tutorial_parse(tmp_path, monkeypatch):
+    from keras_experts import config
+    from keras_experts.training import experts  # noqa: F401
+    from keras_experts.training import pretraining  # noqa: F401
+
+    text = (DOCS / "tutorials/train_upstream.md").read_text()
+    pattern = r"`(\w+\.gin)`[^`]*?:\n\n```\n(.*?)```"
+    written = dict(re.findall(pattern, text, re.DOTALL))
+    assert set(written) == {"photos.gin", "baseline.gin", "experts.gin"}
+    monkeypatch.chdir(tmp_path)
+    for name, content in written.items():
+        Path(name).write_text(content)
+    for name in ("baseline.gin", "experts.gin"):
+        config.parse([name])
+
+
 def test_a_wrong_flag_would_be_found():
     with pytest.raises(SystemExit):
         cli.make_parser().parse_args(["select", "--module", "a", "--task", "b"])

@@ -19,7 +19,8 @@ TEST += ["pytest-xdist>=3.6", "ruff>=0.17,<0.18", "playwright>=1.50"]
 TEST += ["ipykernel>=6", "nbclient>=0.10", *SERVE, *TEXT, *BEAM]
 # What `make docs` builds the site of docs/ with; it reads the source alone.
 DOCS = ["mkdocs>=1.6,<2", "mkdocs-material>=9.7,<10"]
-DOCS += ["mkdocstrings-python>=2,<3"]
+# Signatures are formatted with ruff.
+DOCS += ["mkdocstrings-python>=2,<3", "ruff>=0.17,<0.18"]
 BENCH = ["faiss-cpu>=1.10", *PLOT]
 PARITY = ["torch==2.13.0", "transformers>=4.50,<6"]
 

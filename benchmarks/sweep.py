@@ -27,8 +27,8 @@ def main() -> None:
     parser.add_argument("--data_dir")
     parser.add_argument("--num_images", type=int, default=640)
     options = parser.parse_args()
+    from keras_experts.evaluation.evaluating import evaluate
     from keras_experts.evaluation.protocol import Protocol
-    from keras_experts.evaluation.protocol import evaluate
 
     cores = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:

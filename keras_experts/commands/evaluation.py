@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from keras_experts.commands.shared import Misuse
 from keras_experts.commands.shared import check_files
 from keras_experts.commands.shared import configure_strategies
 from keras_experts.commands.shared import give_json
@@ -12,8 +13,8 @@ def evaluate(options) -> None:
     """Runs the protocol over a suite."""
     check_files(json=options.json)
     load_tensorflow()
+    from keras_experts.evaluation.evaluating import evaluate
     from keras_experts.evaluation.protocol import Protocol
-    from keras_experts.evaluation.protocol import evaluate
     from keras_experts.evaluation.statistics import Summary
     from keras_experts.evaluation.tables import make_tables
 
@@ -29,16 +30,28 @@ def evaluate(options) -> None:
             options.runs,
             options.num_images,
             options.batch_size,
+            options.base_learning_rate,
         ),
         options.data_dir,
         options.oracle,
         options.processes,
         options.trust,
+        _pools(options.pool),
     )
     content = results.to_json()
     if give_json(options.json, content):
         return
     _print_tables(results.suite, make_tables(Summary(results)))
+
+
+def _pools(given: list[list[str]]) -> dict[str, list[str]]:
+    pools = {name: modules for name, *modules in given}
+    if len(pools) < len(given) or not all(pools.values()):
+        raise Misuse(
+            "Each --pool must be a name of its own and at least one module. "
+            f"Received: {' and '.join(' '.join(pool) for pool in given)}."
+        )
+    return pools
 
 
 def report(options) -> None:

@@ -50,4 +50,5 @@ def random(unit: int, seed: int) -> list[dict]:
     ]
 
 
-SWEEPS = {"hyperrule": hyperrule, "vtab": vtab, "random": random}
+HYPERRULE = "hyperrule"
+SWEEPS = {HYPERRULE: hyperrule, "vtab": vtab, "random": random}

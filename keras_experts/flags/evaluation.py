@@ -19,6 +19,14 @@ def _add_evaluate(parsers) -> None:
     add = command.add_argument
     add("--suite", required=True, help="vtab1k, dat, or a JSON file")
     add("--modules", **several, required=True, help="as of select")
+    add(
+        "--pool",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "MODULE"),
+        help="another pool to choose from: its methods are METHOD@NAME",
+    )
     add("--output", required=True, help="folder of results")
     add("--data_dir", help="folder of TFDS data sets")
     add(
@@ -28,12 +36,23 @@ def _add_evaluate(parsers) -> None:
         choices=STRATEGIES,
         help="strategies [baseline knn]",
     )
-    add("--oracle", action="store_true", help="fine-tune every module too")
+    add(
+        "--oracle",
+        type=int,
+        default=0,
+        metavar="N",
+        help="fine-tune every module too, N times",
+    )
     add("--sweep", default="hyperrule", choices=SWEEPS, help="[hyperrule]")
     add("--repeats", type=int, default=10, help="choices by sweep [10]")
     add("--runs", type=int, default=3, help="trainings with each [3]")
     add("--num_images", type=int, help="of length 1 [BiT-HyperRule's]")
     add("--batch_size", type=int, default=512, help="[512]")
+    add(
+        "--base_learning_rate",
+        type=float,
+        help="at 512 images a step [BiT-HyperRule's]",
+    )
     add("--processes", type=int, default=1, help="trials at a time [1]")
     add(
         "--trust",

@@ -9,14 +9,15 @@ import pytest
 
 from keras_experts import cli
 from keras_experts.evaluation import trials as trials_module
-from keras_experts.evaluation.protocol import RESULTS_FILE
+from keras_experts.evaluation.evaluating import RESULTS_FILE
+from keras_experts.evaluation.evaluating import evaluate
 from keras_experts.evaluation.protocol import Protocol
-from keras_experts.evaluation.protocol import evaluate
 from keras_experts.evaluation.results import read_results
 from keras_experts.evaluation.suites import SuiteEntry
 from keras_experts.evaluation.suites import load_suite
 
 QUICK = {"num_images": 32, "batch_size": 8}
+ONCE = Protocol(**QUICK, repeats=1, runs=1)
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +67,7 @@ def test_methods_share_trials_and_all_is_told(
         methods,
         Protocol(**QUICK, repeats=2, runs=2),
     )
-    results = evaluate(*arguments, oracle=True)
+    results = evaluate(*arguments, oracle=4)
     assert "Missing not_there:" in capfd.readouterr().err
     assert [task.name for task in results.tasks] == [
         "colours",
@@ -100,16 +101,72 @@ def test_methods_share_trials_and_all_is_told(
             manifest["train"]["examples"]
         )
     # Run again, nothing is trained.
-    again = evaluate(*arguments, oracle=True)
+    again = evaluate(*arguments, oracle=4)
     assert len(calls) == 3 * 2 * 4
     assert again == results
     # A record that was cut short is run again, and no other.
     record = next((output / "trials").iterdir())
     record.write_bytes(record.read_bytes()[:-9])
-    again = evaluate(*arguments, oracle=True)
+    again = evaluate(*arguments, oracle=4)
     assert len(calls) == 3 * 2 * 4 + 1
     assert [r.accuracy for r in again.runs] == [
         r.accuracy for r in results.runs
+    ]
+
+
+def test_pools_are_chosen_from_apart_and_share_trials(
+    suite, small_pool, tmp_path, calls
+):
+    modules = [small_pool]
+    whole = evaluate(suite, modules, tmp_path / "whole", ("knn",), ONCE)
+    calls.clear()
+    results = evaluate(
+        suite,
+        modules,
+        tmp_path / "parts",
+        ("baseline", "knn"),
+        ONCE,
+        pools={"same": modules},
+    )
+    assert results.methods == ["baseline", "knn", "knn@same"]
+    accuracies = {
+        method: [r.accuracy for r in results.runs if r.method == method]
+        for method in ("knn", "knn@same")
+    }
+    assert accuracies["knn"] == accuracies["knn@same"]
+    assert accuracies["knn"] == [run.accuracy for run in whole.runs]
+    picked = {(r.task, r.details["module"]) for r in results.runs}
+    assert len(calls) == len(picked)
+    told = tmp_path / "parts" / "selections" / "colours"
+    assert (told / "knn@same.json").is_file()
+
+
+def test_oracle_looks_once_at_each_module_and_again_at_the_best(
+    suite, small_pool, tmp_path, calls
+):
+    protocol = Protocol(**QUICK, repeats=1, runs=2)
+    arguments = (suite, [small_pool], tmp_path, ("baseline",), protocol)
+    results = evaluate(*arguments, oracle=1)
+    for task in ("colours", "split"):
+        seeds = {}
+        for trial in calls:
+            if trial.entry.name == task:
+                seeds.setdefault(trial.module, []).append(trial.seed)
+        assert len(seeds) == 3
+        often = {m for m, found in seeds.items() if sorted(found) == [0, 1]}
+        once = {m for m, found in seeds.items() if found == [0]}
+        assert often | once == seeds.keys()
+        told = [run for run in results.runs if run.task == task]
+        assert often == {run.details["module"] for run in told}
+        assert [run.method for run in told] == ["baseline"] * 2 + ["oracle"] * 2
+
+
+def test_learning_rate_is_refused_where_a_sweep_chooses_it():
+    with pytest.raises(ValueError, match="must be of the sweep 'hyperrule'"):
+        Protocol("vtab", base_learning_rate=0.1)
+    protocol = Protocol(num_images=640, base_learning_rate=0.1)
+    assert protocol.recipes(1000, 0) == [
+        {"batch_size": 512, "base_learning_rate": 0.1, "num_images": 640}
     ]
 
 
@@ -201,7 +258,7 @@ def test_task_without_test_images_is_named_and_others_go_on(
         tmp_path / "out",
         ("baseline",),
         Protocol("hyperrule", 1, 1, **QUICK),
-        oracle=True,
+        oracle=4,
     )
     assert "Missing colours: the test images" in capfd.readouterr().err
     assert {run.task for run in results.runs} == {"split"}
@@ -264,7 +321,8 @@ def test_killed_evaluation_repeats_no_trial(suite, small_pool, tmp_path):
     output = tmp_path / "out"
     command = [sys.executable, "-m", "keras_experts.cli", "evaluate"]
     command += ["--suite", str(suite), "--modules", small_pool]
-    command += ["--output", str(output), "--methods", "baseline", "--oracle"]
+    command += ["--output", str(output), "--methods", "baseline"]
+    command += ["--oracle", "1"]
     command += ["--repeats", "3", "--runs", "2", "--processes", "2"]
     command += ["--num_images", "32", "--batch_size", "8"]
 

@@ -151,7 +151,7 @@ PAGES = (
         "Evaluation",
         "The paper's protocol, its results and their statistics.",
         (
-            "evaluation.protocol.evaluate",
+            "evaluation.evaluating.evaluate",
             "evaluation.protocol.Protocol",
             "evaluation.suites.Suite",
             "evaluation.suites.SuiteEntry",

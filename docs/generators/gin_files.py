@@ -28,8 +28,9 @@ written beside each result as `operative_config.gin`.
 
 ## What can be bound
 
-Arguments are told where the links lead. One without a value must be given, as
-the files below do; paths and images the commands give.
+Arguments are told where the links lead. One without a value must be bound, as
+the files below do, unless the command or the stage gives it: `workdir`,
+`module`, `image`.
 """
 FOLDERS = {
     "stages": "Stages: what a command is given",

@@ -20,7 +20,8 @@ from keras_experts.data.labeled_images import from_arrays
 from keras_experts.models import bit_resnet
 from keras_experts.models import heads
 from keras_experts.saved_models.writing import write_keras_module
-from keras_experts.selection.embeddings import embed
+from keras_experts.selection.embeddings import Embedder
+from keras_experts.selection.modules import Source
 
 
 def main() -> None:
@@ -47,8 +48,11 @@ def main() -> None:
             write_keras_module(paths[-1], model, "features", metadata)
             del model
         found = []
+        embedder = Embedder(images)
         for number in range(options.num_modules):
-            embed(paths[number % len(paths)], images)
+            source = Source(paths[number % len(paths)], size)
+            for _ in embedder.features(source, [None], np.arange(8)):
+                pass
             gc.collect()
             found.append(resident() / 2**20)
     first, last = found[options.warm_up - 1], found[-1]

@@ -29,8 +29,9 @@ BATCH_SIZES, BATCH_PIXELS = (8, 50), 16 * 224**2
 COMPILE_PIXELS = 8_000_000
 # Scaled images that are kept for the next module.
 KEPT_IMAGE_BYTES = 2**30
-# Loaded modules that are kept, for when they are asked again.
-KEPT_MODULES, KEPT_MODULE_BYTES = 64, 2**30
+# Loaded modules that are kept, for when they are asked again, and what one
+# takes beside its variables (78 MiB of an R26).
+KEPT_MODULE_BYTES, GRAPH_BYTES = 2**31, 80 * 2**20
 
 # Indices of images `(b,)`, a part, and its features `(b, channels)` or what is
 # wrong with it.
@@ -93,8 +94,7 @@ class Embedder:
             return self._loaded[source]
         size = _num_bytes(source)
         while self._loaded and (
-            len(self._loaded) >= KEPT_MODULES
-            or size + sum(map(_num_bytes, self._loaded)) > KEPT_MODULE_BYTES
+            size + sum(map(_num_bytes, self._loaded)) > KEPT_MODULE_BYTES
         ):
             self._loaded.popitem(last=False)
         self._loaded[source] = LoadedSource(source, self._trust)
@@ -235,10 +235,11 @@ class _Call:
 
 
 def _num_bytes(source: Source) -> int:
-    if source.function is not None:
-        return 0  # not ours to free
+    if source.function is not None:  # its variables are not ours to free
+        return GRAPH_BYTES
     folder = Path(handles.resolve(source.module)) / "variables"
-    return sum(path.stat().st_size for path in folder.glob("*"))
+    variables = sum(path.stat().st_size for path in folder.glob("*"))
+    return variables + GRAPH_BYTES
 
 
 def _scale(

@@ -46,7 +46,7 @@ setup(
     package_data={
         "keras_experts.gin_configs": ["**/*.gin"],
         "keras_experts.export_templates": ["*.j2"],
-        "keras_experts.export_pools": ["*.txt"],
+        "keras_experts.export_pools": ["**/*"],
     },
     install_requires=[
         "gin-config>=0.5,<0.6",

@@ -198,6 +198,7 @@ class _Evaluation:
                     self._pools[pool],
                     strategy,
                     num_examples=images.num_examples,
+                    racing="off",
                     trust=self._trust,
                 )
             except FAILURES as error:

@@ -1,6 +1,7 @@
 """Pools: from what a user names to the modules it means."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -252,7 +253,7 @@ def _read_pool(path: Path, pools: tuple[Path, ...]) -> list[Candidate]:
         if not entry:
             continue
         if "://" not in entry and not Path(entry).is_absolute():
-            entry = str(path.parent / entry)
+            entry = os.path.normpath(path.parent / entry)
         if Path(entry).resolve() in pools:
             raise ValueError(
                 f"A pool file must not name itself. Received: {path}."

@@ -86,6 +86,31 @@ class Baseline(PoolStrategy):
 
 @config.register
 @dataclasses.dataclass(frozen=True)
+class DomainAdaptive(PoolStrategy):
+    """The network that was fine-tuned upstream for this very task.
+
+    Of domain adaptive transfer (section 6.6), to compare with: the stage calls
+    it dat_TASK.
+    """
+
+    title = "being fine-tuned upstream for the task"
+
+    def scores(self, evidence):
+        name = f"dat_{evidence.task.name}"
+        scores = {
+            candidate.handle: Score(float(domain_of(candidate) == name))
+            for candidate in evidence.candidates
+        }
+        if not any(score.value for score in scores.values()):
+            raise ValueError(
+                "Domain adaptive transfer needs a module made for the task "
+                f"(stages/cifar100_dat.gin). Received: a pool without {name}."
+            )
+        return scores
+
+
+@config.register
+@dataclasses.dataclass(frozen=True)
 class DomainPrediction(PoolStrategy):
     """Logarithm of the geometric mean of an expert's predicted probability.
 

@@ -14,6 +14,7 @@ STRATEGIES = {
     "domain_prediction": ("pool_strategies", "DomainPrediction"),
     "label_matching": ("pool_strategies", "LabelMatching"),
     "name_matching": ("pool_strategies", "NameMatching"),
+    "dat": ("pool_strategies", "DomainAdaptive"),
     "random": ("pool_strategies", "Random"),
     "baseline": ("pool_strategies", "Baseline"),
 }

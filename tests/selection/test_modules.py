@@ -1,12 +1,19 @@
+import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from keras_experts.data.synthetic import digits_task
+from keras_experts.saved_models import handles
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import by_cost
 from keras_experts.selection.modules import expand
 from keras_experts.selection.modules import prediction_networks
+from keras_experts.selection.selector import select
+from tests.selection.modules import mean
+from tests.selection.modules import save_module
 
 
 def handles_of(candidates):
@@ -145,3 +152,26 @@ def test_prediction_networks_are_no_candidates(collection, tmp_path):
         handles_of(expand([collection]))
     )
     assert np.all([c.kind == "epn" for c in networks])
+
+
+def test_modules_of_a_pool_file_above_it_are_named_without_detours(tmp_path):
+    save_module(tmp_path / "module", mean)
+    pool = tmp_path / "pools" / "mine.txt"
+    pool.parent.mkdir()
+    pool.write_text("../module\n")
+    (candidate,) = expand([str(pool)])
+    assert candidate.handle == str(tmp_path / "module")
+
+
+def test_domain_adaptive_picks_the_module_made_for_the_task(tmp_path):
+    task = digits_task(60)
+    modules = []
+    for name in ("baseline", "dat_other", f"dat_{task.name}"):
+        modules.append(save_module(tmp_path / name, mean))
+        metadata = Path(modules[-1]) / handles.METADATA_FILE
+        metadata.parent.mkdir(exist_ok=True)
+        metadata.write_text(json.dumps({"name": name}))
+    found = select(task, modules, "dat", cache=False)
+    assert found.best.module == modules[-1]
+    with pytest.raises(ValueError, match=f"without dat_{task.name}"):
+        select(task, modules[:2], "dat", cache=False)

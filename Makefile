@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-large test-parity lint bench docs
+.PHONY: install demo test test-large test-parity lint bench docs study
 
 install: $(STAMP)
 
@@ -16,7 +16,7 @@ demo: install
 	$(BIN)/keras-experts demo --workdir demo
 
 test: install
-	$(BIN)/python -m pytest -n 2 -m "not large and not parity"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not large and not parity"
 
 test-large: install
 	$(BIN)/python -m pytest -m large
@@ -30,6 +30,10 @@ lint: install
 	$(BIN)/ruff check .
 
 # NO_MKDOCS_2_WARNING: a notice of the theme about other tools.
+# A night, as the times in study/study.mk tell; goes on where it was stopped.
+study: install
+	$(MAKE) -f study/study.mk BIN=$(BIN)
+
 docs: install
 	$(BIN)/python -m pip install --quiet -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

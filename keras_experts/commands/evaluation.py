@@ -37,6 +37,7 @@ def evaluate(options) -> None:
         options.processes,
         options.trust,
         _pools(options.pool),
+        options.trials,
     )
     content = results.to_json()
     if give_json(options.json, content):

@@ -52,6 +52,7 @@ def evaluate(
     processes: int = 1,
     trust: bool = False,
     pools: Mapping[str, Sequence[Named]] | None = None,
+    trials: str | Path | None = None,
 ) -> Results:
     """Evaluates ways to choose a module, on a suite of tasks.
 
@@ -73,6 +74,8 @@ def evaluate(
         trust: bool. As in `select`.
         pools: dict of a name to modules. Other pools to choose from, by all
             methods but "baseline", which are told apart as METHOD@NAME.
+        trials: folder of the trials' records, which several evaluations may
+            share, or None for one in `output`.
 
     Returns:
         Results.
@@ -87,7 +90,13 @@ def evaluate(
     for name, members in (pools or {}).items():
         expanded[name] = expand(members)
     evaluation = _Evaluation(
-        Path(output), expanded, protocol, data_dir, processes, trust
+        Path(output),
+        Path(trials or Path(output) / "trials"),
+        expanded,
+        protocol,
+        data_dir,
+        processes,
+        trust,
     )
     described = tuple(entry.described for entry in suite.entries)
     runs: list[Run] = []
@@ -114,13 +123,14 @@ class _Evaluation:
     def __init__(
         self,
         output: Path,
+        trials: Path,
         pools: dict[str, list[Candidate]],
         protocol: Protocol,
         data_dir: str | None,
         processes: int,
         trust: bool,
     ):
-        self._output = output
+        self._output, self._trials = output, trials
         self._pools = pools
         self._candidates = {
             candidate.handle: candidate
@@ -296,8 +306,7 @@ class _Evaluation:
             for module, recipe, seed in wanted
         ]
         title = f"{part} on {entry.name}"
-        folder = self._output / "trials"
-        return run_trials(trials, folder, self._processes, title)
+        return run_trials(trials, self._trials, self._processes, title)
 
     def _key(self, module: str) -> str:
         """Gives what tells a module from others, read once."""

@@ -28,6 +28,7 @@ def _add_evaluate(parsers) -> None:
         help="another pool to choose from: its methods are METHOD@NAME",
     )
     add("--output", required=True, help="folder of results")
+    add("--trials", help="folder of records to share [OUTPUT/trials]")
     add("--data_dir", help="folder of TFDS data sets")
     add(
         "--methods",

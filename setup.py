@@ -37,16 +37,19 @@ setup(
         "keras_experts.gin_configs",
         "keras_experts.export_templates",
         "keras_experts.export_pools",
+        "keras_experts.export_builtin",
     ],
     package_dir={
         "keras_experts.gin_configs": "gin",
         "keras_experts.export_templates": "export/templates",
         "keras_experts.export_pools": "export/pools",
+        "keras_experts.export_builtin": "export/builtin",
     },
     package_data={
         "keras_experts.gin_configs": ["**/*.gin"],
         "keras_experts.export_templates": ["*.j2"],
-        "keras_experts.export_pools": ["**/*"],
+        "keras_experts.export_pools": ["*.txt"],
+        "keras_experts.export_builtin": ["**/*"],
     },
     install_requires=[
         "gin-config>=0.5,<0.6",

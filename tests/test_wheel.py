@@ -41,6 +41,10 @@ def test_wheel_holds_gin_files_and_templates(wheel):
         assert f"keras_experts/gin_configs/{inside}" in names
     for path in (ROOT / "export" / "templates").glob("*.j2"):
         assert f"keras_experts/export_templates/{path.name}" in names
+    for path in (ROOT / "export" / "builtin").rglob("*.*"):
+        inside = path.relative_to(ROOT / "export" / "builtin")
+        if path.is_file():
+            assert f"keras_experts/export_builtin/{inside}" in names
     assert not [name for name in names if name.startswith(("tests", "gin/"))]
 
 

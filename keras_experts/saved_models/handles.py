@@ -11,6 +11,7 @@ from pathlib import Path
 
 from keras_experts import files
 from keras_experts.checks import first_line
+from keras_experts.config import find_shared
 
 # Outside `assets/`: TensorFlow ignores it, and hub archives may hold it.
 METADATA_FILE = Path("assets.extra") / "keras_experts.json"
@@ -18,6 +19,7 @@ SAMPLES_FILE = METADATA_FILE.with_name("samples.jpg")
 COLLECTION_FILE = "collection.json"
 BASELINE = "baseline"  # kind and name of a collection's baseline
 BANK = "bank"  # kind and name of a module of many experts
+BUILTIN = "builtin"  # handle of the bank that comes with the package
 EPN = "epn"  # kind and name of an expert prediction network
 ADAPTER, FULL = "adapter", "full"  # kinds of experts
 DEFAULT_IMAGE_SIZE = 224
@@ -97,12 +99,19 @@ def is_saved_model(path: str | Path) -> bool:
     return (Path(path) / "saved_model.pb").exists()
 
 
+def place(module: str) -> Path:
+    """Gives where a module that is no URL should lie."""
+    if module == BUILTIN and not Path(module).exists():
+        return find_shared("export/builtin", "export_builtin")
+    return Path(module)
+
+
 def resolve(handle: str) -> Path:
     """Gives the local folder of a module, downloading it if need be.
 
     Args:
-        handle: str. Path of a SavedModel, or a TensorFlow Hub handle (URL);
-            what follows a "#" is left out.
+        handle: str. Path of a SavedModel, a TensorFlow Hub handle (URL), or
+            "builtin"; what follows a "#" is left out.
 
     Raises:
         FileNotFoundError: if there is no such SavedModel.
@@ -121,15 +130,16 @@ def resolve(handle: str) -> Path:
                 "A handle must lead to a module that can be downloaded. "
                 f"Received: {module} ({first_line(error)})."
             ) from error
-    inside = [p for p in INSIDE if (Path(module) / p).exists()]
-    if inside and not is_saved_model(module):
+    path = place(module)
+    inside = [p for p in INSIDE if (path / p).exists()]
+    if inside and not is_saved_model(path):
         raise FileNotFoundError(INSIDE[inside[0]].format(module))
-    if not is_saved_model(module):
+    if not is_saved_model(path):
         raise FileNotFoundError(
             "A module must be a folder with a saved_model.pb, or a URL. "
             f"Received: {module!r}."
         )
-    return Path(module)
+    return path
 
 
 def weights_digest(handle: str) -> str:

@@ -83,9 +83,10 @@ def expand(modules: Iterable[Named]) -> list[Candidate]:
         modules: what the user named: collections (folders that `export`
             wrote), SavedModel folders, `BANK#expert`, URLs, pool files with
             one of these a line, names of pools of ours in `export/pools/`,
-            Keras models, other functions of images, and Candidates. In a pool
-            file `baseline`, `image_size=299` and `input_range=-1,1` may
-            follow a module.
+            "builtin", which is the bank in `export/builtin/`, Keras models,
+            other functions of images, and Candidates. In a pool file
+            `baseline`, `image_size=299` and `input_range=-1,1` may follow a
+            module.
 
     Returns:
         list of Candidate, without expert prediction networks. Where no module
@@ -142,11 +143,13 @@ def _expand_one(module: Named, pools: tuple[Path, ...]) -> list[Candidate]:
     if "://" in module:
         return [Candidate(module, module)]
     inner, part = handles.split(module)
-    if part is not None and Path(inner).exists():
+    if part is not None and handles.place(inner).exists():
         return _part(Path(inner), part)
     shipped = find_shared("export/pools", "export_pools") / f"{module}.txt"
     if not path.exists() and SHIPPED.fullmatch(module) and shipped.exists():
         return _read_pool(shipped, pools)
+    if module == handles.BUILTIN and not path.exists():
+        return _local(path)
     if not path.exists():
         raise FileNotFoundError(
             "A module must be a collection, a SavedModel folder, a URL or a "
@@ -252,7 +255,8 @@ def _read_pool(path: Path, pools: tuple[Path, ...]) -> list[Candidate]:
         entry, options = _split_options(COMMENT.split(line, 1)[0].strip())
         if not entry:
             continue
-        if "://" not in entry and not Path(entry).is_absolute():
+        is_local = "://" not in entry and not Path(entry).is_absolute()
+        if is_local and handles.split(entry)[0] != handles.BUILTIN:
             entry = os.path.normpath(path.parent / entry)
         if Path(entry).resolve() in pools:
             raise ValueError(
@@ -292,5 +296,5 @@ def _bytes(candidate: Candidate) -> float:
     module, _ = handles.split(candidate.handle)
     if "://" in module:
         return float("inf")
-    folder = Path(module) / "variables"
+    folder = handles.place(module) / "variables"
     return sum(path.stat().st_size for path in folder.glob("*"))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from keras_experts import domains
-from keras_experts.config import find_shared
 from keras_experts.saved_models import handles
 from keras_experts.saved_models.loading import load_module
 from keras_experts.selection.modules import expand
@@ -17,8 +16,7 @@ STUDY = Path(__file__).parents[2] / "study"
 
 @pytest.fixture(scope="module")
 def folder():
-    (found,) = find_shared("export/pools", "export_pools").glob("*/*/bank/1")
-    return found
+    return handles.resolve("builtin")
 
 
 def test_builtin_is_a_baseline_with_each_domain_and_cluster_of_the_study(
@@ -27,12 +25,19 @@ def test_builtin_is_a_baseline_with_each_domain_and_cluster_of_the_study(
     found = expand(["builtin"])
     names = [candidate.name for candidate in found]
     assert names[0] == "baseline" and found[0].is_baseline
+    assert {c.handle for c in found} == {f"builtin#{name}" for name in names}
     assert len(set(names)) == len(names)
     told = {e.name for e in domains.read_experts(STUDY / "experts.json")}
     clusters = {f"cluster_{number:03}" for number in range(14)}
     assert set(names[1:]) == told | clusters
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     assert size <= MOST_BYTES
+
+
+def test_one_of_builtin_is_named_as_of_any_bank():
+    (found, baseline) = expand(["builtin#insect"])
+    assert (found.handle, found.name) == ("builtin#insect", "insect")
+    assert baseline.handle == "builtin#baseline" and baseline.is_baseline
 
 
 def test_builtin_features_are_those_of_the_study_s_weights(folder):

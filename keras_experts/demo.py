@@ -28,7 +28,7 @@ from keras_experts.console import say
 from keras_experts.console import silence
 from keras_experts.data import synthetic
 from keras_experts.data.tasks import Task
-from keras_experts.evaluation.report import write_report
+from keras_experts.evaluation.demo_page import write_report
 from keras_experts.exporting.collection import export_run
 from keras_experts.exporting.collection_writer import Publication
 from keras_experts.layers import HubLayer

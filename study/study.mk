@@ -11,11 +11,12 @@ GIN := --gin_param 'DATA_DIR = "$(DATA)"' 'NUM_STEPS = 600'
 # Length and batch of the miniature preset; the rate is the best of 0.03, 0.1, 0.4
 # and 1.6 for the baseline on a fifth of the training images of flowers5.
 RECIPE := --num_images 7680 --batch_size 32 --base_learning_rate 0.1
-METHODS := baseline random knn logistic logme label_matching domain_prediction
+METHODS := baseline random knn logistic logme label_matching domain_prediction dat
 
 .PHONY: study evaluation oracle
 study: evaluation oracle
-	$(BIN)/python study/tables.py
+	$(RUN) report $(WORK)/methods --html $(WORK)/methods.html
+	$(RUN) report $(WORK)/oracle --html $(WORK)/oracle.html
 
 $(WORK)/run/baseline/metadata.json: study/upstream.npz
 	$(BIN)/python benchmarks/device_weights.py unpack --weights $< --workdir $(WORK)/run

@@ -1,5 +1,6 @@
 """The commands of someone who wants numbers that can be trusted."""
 
+import contextlib
 from pathlib import Path
 
 from keras_experts.commands.shared import Misuse
@@ -15,8 +16,6 @@ def evaluate(options) -> None:
     load_tensorflow()
     from keras_experts.evaluation.evaluating import evaluate
     from keras_experts.evaluation.protocol import Protocol
-    from keras_experts.evaluation.statistics import Summary
-    from keras_experts.evaluation.tables import make_tables
 
     configure_strategies(options)
     results = evaluate(
@@ -42,7 +41,7 @@ def evaluate(options) -> None:
     content = results.to_json()
     if give_json(options.json, content):
         return
-    _print_tables(results.suite, make_tables(Summary(results)))
+    _print_tables(results)
 
 
 def _pools(given: list[list[str]]) -> dict[str, list[str]]:
@@ -62,6 +61,7 @@ def report(options) -> None:
     from keras_experts.evaluation.results import merge
     from keras_experts.evaluation.results import read_results
     from keras_experts.evaluation.statistics import Summary
+    from keras_experts.evaluation.tables import make_notes
     from keras_experts.evaluation.tables import make_tables
     from keras_experts.evaluation.tables import to_csv
     from keras_experts.evaluation.tables import to_markdown
@@ -74,26 +74,26 @@ def report(options) -> None:
     if options.html:
         write_page(options.html, results, tables)
     asked = False
-    for path, write in (
-        (options.markdown, to_markdown),
-        (options.csv, to_csv),
+    for path, text in (
+        (options.markdown, to_markdown(tables, make_notes(results))),
+        (options.csv, to_csv(tables)),
     ):
         if path is None:
             continue
-        text = write(tables)
         if path == "-":
             asked = True
             print(text, end="")
         else:
             files.write_text(path, text)
     if not asked:
-        _print_tables(results.suite, tables)
+        _print_tables(results)
 
 
 def doctor(options) -> None:
     """Tells what is there and what is not."""
     check_files(json=options.json)
-    load_tensorflow()
+    with contextlib.suppress(ImportError):  # which is what it then tells
+        load_tensorflow()
     import dataclasses
 
     from keras_experts.console import print_table
@@ -110,13 +110,16 @@ def doctor(options) -> None:
     )
 
 
-def _print_tables(suite: str, tables) -> None:
+def _print_tables(results) -> None:
     from keras_experts.console import print_table
+    from keras_experts.evaluation.statistics import Summary
+    from keras_experts.evaluation.tables import make_notes
+    from keras_experts.evaluation.tables import make_tables
     from keras_experts.evaluation.tables import shown
 
-    for table in tables:
+    for table in make_tables(Summary(results)):
         print_table(
-            f"{suite}: {table.title}",
+            f"{results.suite}: {table.title}",
             ("method", *table.columns),
             [
                 (method, *(shown(cell, table.is_difference) for cell in row))
@@ -125,3 +128,5 @@ def _print_tables(suite: str, tables) -> None:
         )
         for method, tasks in table.missing.items():
             print(f"without a result of {method}: {', '.join(tasks)}")
+    for note in make_notes(results):
+        print(note)

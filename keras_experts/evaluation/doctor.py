@@ -1,7 +1,7 @@
 """What is installed, which data are there, and how to get the rest.
 
-Nothing is imported or opened to find out: packages are asked for by their
-metadata, data sets by the folder that TFDS makes last.
+Packages are asked for by their metadata, data sets by the folder that TFDS
+makes last; what the suites are is read with TensorFlow, and left out without.
 """
 
 import dataclasses
@@ -12,8 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from keras_experts import files
-from keras_experts.evaluation.suites import SUITES
-from keras_experts.evaluation.suites import Suite
+from keras_experts.checks import first_line
 
 NEEDED = (
     *("tensorflow", "keras", "tensorflow-hub", "tensorflow-datasets"),
@@ -27,14 +26,20 @@ EXTRAS = {
     "serve": "uvicorn",
 }
 WORDNET = Path("/usr/share/wordnet/data.noun")
-# Of data sets that TFDS cannot fetch by itself (TFDS 4.9.10).
-BY_HAND = {
-    "resisc45": "manual: `tfds build resisc45` says what to download",
-    "diabetic_retinopathy_detection": "manual: `tfds build` of it says how",
-    "sun397": "broken upstream: its address is gone (tensorflow/datasets#4807)",
-    "fgvc_aircraft": "not in TFDS: prepare a set of one's own of this name",
-}
 PRESENT, MISSING = "present", "missing"
+# Of data sets: whether TFDS fetches them by itself, after a download by hand,
+# or not at all.
+DOWNLOADABLE, MANUAL, BROKEN = "downloadable", "manual", "broken"
+# Those that it does not fetch by itself (TFDS 4.9.10).
+BY_HAND = {
+    "resisc45": (MANUAL, "`tfds build resisc45` says what to download"),
+    "diabetic_retinopathy_detection": (MANUAL, "`tfds build` of it says how"),
+    "sun397": (BROKEN, "its address is gone (tensorflow/datasets#4807)"),
+    "fgvc_aircraft": (
+        MANUAL,
+        "not in TFDS: prepare a set of one's own of this name",
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +49,8 @@ class Finding:
     Attributes:
         area: str. "package", "extra", "resource", or the name of a suite.
         name: str.
-        state: str. "present" or "missing".
+        state: str. "present"; of packages and resources "missing" or
+            "broken"; of data sets "downloadable", "manual" or "broken".
         note: str. Which version or where, or how to get it.
     """
 
@@ -70,6 +76,11 @@ def examine(data_dir: str | None = None) -> list[Finding]:
     size = sum(p.stat().st_size for p in cache.rglob("*") if p.is_file())
     note = f"{cache}, {size / 2**20:,.0f} MiB; it can be deleted"
     found.append(Finding("resource", "cache", PRESENT, note))
+    try:
+        from keras_experts.evaluation.suites import SUITES
+    except ImportError as error:
+        note = f"does not import: {first_line(error)}"
+        return [*found, Finding("package", "tensorflow", BROKEN, note)]
     place = Path(data_dir or _default_folder())
     for suite in SUITES.values():
         found += _datasets(suite, place)
@@ -94,7 +105,7 @@ def _default_folder() -> str:
     return os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
 
 
-def _datasets(suite: Suite, place: Path) -> Iterable[Finding]:
+def _datasets(suite, place: Path) -> Iterable[Finding]:
     for entry in suite.entries:
         name, _, pattern = entry.dataset.partition(":")
         folder = place.expanduser() / name
@@ -107,6 +118,6 @@ def _datasets(suite: Suite, place: Path) -> Iterable[Finding]:
             note = f"{name} {versions[-1]} in {place}"
             yield Finding(suite.name, entry.name, PRESENT, note)
             continue
-        how = BY_HAND.get(name.partition("/")[0])
-        how = how or f"tfds build '{entry.dataset}' --data_dir {place}"
-        yield Finding(suite.name, entry.name, MISSING, f"{name}: {how}")
+        how = f"tfds build '{entry.dataset}' --data_dir {place}"
+        state, how = BY_HAND.get(name.partition("/")[0], (DOWNLOADABLE, how))
+        yield Finding(suite.name, entry.name, state, f"{name}: {how}")

@@ -5,6 +5,7 @@ ones. Hyperparameters are chosen on a part of them, several times; each time the
 module is trained on all of them, several times, and tested.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from collections.abc import Sequence
 from itertools import product
@@ -16,9 +17,8 @@ from keras_experts import files
 from keras_experts.console import say
 from keras_experts.data.labeled_images import join
 from keras_experts.data.tasks import Task
-from keras_experts.data.tasks import say_unseen
-from keras_experts.evaluation.manifests import write_manifest
 from keras_experts.evaluation.protocol import Protocol
+from keras_experts.evaluation.repeated import RepeatedTraining
 from keras_experts.evaluation.results import BASELINE
 from keras_experts.evaluation.results import ORACLE
 from keras_experts.evaluation.results import Results
@@ -27,13 +27,7 @@ from keras_experts.evaluation.results import write_results
 from keras_experts.evaluation.suites import Suite
 from keras_experts.evaluation.suites import SuiteEntry
 from keras_experts.evaluation.suites import load_suite
-from keras_experts.evaluation.trials import FINAL
-from keras_experts.evaluation.trials import TUNING
-from keras_experts.evaluation.trials import Trial
-from keras_experts.evaluation.trials import run_trials
 from keras_experts.selection.features import FAILURES
-from keras_experts.selection.fingerprints import describe
-from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import Named
 from keras_experts.selection.modules import expand
 from keras_experts.selection.selector import select
@@ -86,18 +80,17 @@ def evaluate(
     """
     if not isinstance(suite, Suite):
         suite = load_suite(suite)
-    expanded = {"": expand(modules)}
-    for name, members in (pools or {}).items():
-        expanded[name] = expand(members)
-    evaluation = _Evaluation(
+    named = {"": list(modules), **(pools or {})}
+    training = RepeatedTraining(
         Path(output),
         Path(trials or Path(output) / "trials"),
-        expanded,
+        [candidate for pool in named.values() for candidate in expand(pool)],
         protocol,
         data_dir,
         processes,
         trust,
     )
+    evaluation = _Evaluation(Path(output), named, training, trust)
     described = tuple(entry.described for entry in suite.entries)
     runs: list[Run] = []
     for entry in suite.entries:
@@ -107,7 +100,9 @@ def evaluate(
             say(f"Missing {entry.name}: {error}")
             continue
         runs += evaluation.of_task(entry, task, methods, oracle)
-        results = Results(suite.name, described, tuple(runs))
+        results = Results(
+            suite.name, described, tuple(runs), dataclasses.asdict(protocol)
+        )
         write_results(Path(output) / RESULTS_FILE, results)
     if not runs:
         raise ValueError(
@@ -123,25 +118,14 @@ class _Evaluation:
     def __init__(
         self,
         output: Path,
-        trials: Path,
-        pools: dict[str, list[Candidate]],
-        protocol: Protocol,
-        data_dir: str | None,
-        processes: int,
+        pools: Mapping[str, Sequence[Named]],
+        training: RepeatedTraining,
         trust: bool,
     ):
-        self._output, self._trials = output, trials
+        self._output = output
         self._pools = pools
-        self._candidates = {
-            candidate.handle: candidate
-            for pool in pools.values()
-            for candidate in pool
-        }
-        self._protocol = protocol
-        self._data_dir = data_dir
-        self._processes = processes
+        self._training = training
         self._trust = trust
-        self._keys: dict[str, str] = {}
 
     def of_task(
         self,
@@ -152,42 +136,34 @@ class _Evaluation:
     ) -> list[Run]:
         """Evaluates all methods on one task."""
         chosen = self._select(entry, task, methods)
-        times = self._protocol.times
+        times = self._training.protocol.times
         wanted = dict.fromkeys(chosen.values(), times)
-        outcomes = self._of_modules(entry, task, wanted)
+        outcomes = self._training.train(entry, task, wanted)
         runs = [
             run
             for method, module in chosen.items()
-            for run in _runs(entry, method, outcomes.get(module, []))
+            for run in _runs(entry, method, module, outcomes.get(module, []))
         ]
         if oracle:
             runs += self._of_best(entry, task, min(oracle, times))
         return runs
 
     def _of_best(self, entry: SuiteEntry, task: Task, looks: int) -> list[Run]:
-        """Gives the runs of the module that is best in a few of them."""
-        handles = [
-            handle
-            for handle, candidate in self._candidates.items()
-            if candidate.function is None
-        ]
-        seen = self._of_modules(entry, task, dict.fromkeys(handles, looks))
+        """Gives the runs of the module that is best in others of its runs."""
+        handles = self._training.trainable
+        times = self._training.protocol.times
+        # With other seeds: by the runs that are told, the best of many would
+        # look better than it is.
+        seen = self._training.train(
+            entry, task, dict.fromkeys(handles, looks), times
+        )
         if not seen:
             return []
         best = max(
             seen, key=lambda m: np.median([r["accuracy"] for r in seen[m]])
         )
-        # As often as others, or chance would make it look better.
-        wanted = {best: self._protocol.times}
-        records = self._of_modules(entry, task, wanted)
-        return _runs(entry, ORACLE, records[best])
-
-    def _of_modules(
-        self, entry: SuiteEntry, task: Task, modules: dict[str, int]
-    ) -> dict[str, list[dict]]:
-        """Trains each module so many times; gives those that did not fail."""
-        recipes = self._choose(entry, task, modules)
-        return self._train(entry, recipes, modules)
+        records = self._training.train(entry, task, {best: times})
+        return _runs(entry, ORACLE, best, records[best])
 
     def _select(
         self, entry: SuiteEntry, task: Task, methods: Sequence[str]
@@ -219,110 +195,11 @@ class _Evaluation:
             chosen[method] = selection.best.module
         return chosen
 
-    def _choose(
-        self, entry: SuiteEntry, task: Task, modules: dict[str, int]
-    ) -> dict[tuple[str, int], dict]:
-        """Gives the recipe of each module and repeat; none if all failed."""
-        number = task.train.num_examples
-        places, wanted = [], []
-        chosen: dict[tuple[str, int], dict] = {}
-        runs = self._protocol.runs
-        for module, repeat in (
-            (module, repeat)
-            for module, times in modules.items()
-            for repeat in range(-(-times // runs))
-        ):
-            recipes = self._protocol.recipes(number, repeat)
-            if len(recipes) == 1:  # nothing to choose
-                chosen[module, repeat] = recipes[0]
-                continue
-            for recipe in recipes:
-                places.append((module, repeat))
-                wanted.append((module, recipe, repeat))
-        records = self._run(entry, TUNING, task, wanted)
-        best: dict[tuple[str, int], float] = {}
-        for place, record in zip(places, records, strict=True):
-            # Of equals the first.
-            if record.get("accuracy", -1) > best.get(place, -1):
-                best[place] = record["accuracy"]
-                chosen[place] = record["recipe"]
-        return chosen
 
-    def _train(
-        self,
-        entry: SuiteEntry,
-        recipes: dict[tuple[str, int], dict],
-        modules: dict[str, int],
-    ) -> dict[str, list[dict]]:
-        """Gives the final records of each module that did not fail."""
-        try:
-            # Only here are test images read.
-            final = entry.final(self._data_dir)
-        except (OSError, ValueError) as error:
-            say(f"Missing {entry.name}: {error}")
-            return {}
-        runs = self._protocol.runs
-        places = [
-            (module, repeat, run)
-            for module, repeat in recipes
-            for run in range(runs)
-            if repeat * runs + run < modules[module]
-        ]
-        wanted = [
-            (module, recipes[module, repeat], repeat * runs + run)
-            for module, repeat, run in places
-        ]
-        records = self._run(entry, FINAL, final, wanted)
-        outcomes: dict[str, list[dict]] = {}
-        for (module, repeat, run), record in zip(places, records, strict=True):
-            if "failed" not in record:
-                row = {**record, "repeat": repeat, "run": run}
-                outcomes.setdefault(module, []).append(row)
-        return outcomes
-
-    def _run(
-        self,
-        entry: SuiteEntry,
-        part: str,
-        task: Task,
-        wanted: list[tuple[str, dict, int]],
-    ) -> list[dict]:
-        """Runs trials, each of a module, a recipe and a seed."""
-        if wanted:
-            say_unseen(task)
-        folder = self._output / "manifests"
-        images = write_manifest(folder / f"{entry.name}.{part}.json", task)
-        trials = [
-            Trial(
-                module,
-                entry,
-                part,
-                recipe,
-                seed,
-                (self._key(module), images),
-                self._data_dir,
-                self._trust,
-            )
-            for module, recipe, seed in wanted
-        ]
-        title = f"{part} on {entry.name}"
-        return run_trials(trials, self._trials, self._processes, title)
-
-    def _key(self, module: str) -> str:
-        """Gives what tells a module from others, read once."""
-        if module not in self._keys:
-            memo = files.cache_folder() / "fingerprints"
-            key = describe(self._candidates[module], memo).key
-            if key is None:
-                raise ValueError(
-                    "A module to fine-tune must be a SavedModel. "
-                    f"Received: {module}, a function."
-                )
-            self._keys[module] = key
-        return self._keys[module]
-
-
-def _runs(entry: SuiteEntry, method: str, records: list[dict]) -> list[Run]:
+def _runs(
+    entry: SuiteEntry, method: str, module: str, records: list[dict]
+) -> list[Run]:
+    told = ("recipe", "seed", "seconds", "failed")
     return [
         Run(
             entry.name,
@@ -330,10 +207,7 @@ def _runs(entry: SuiteEntry, method: str, records: list[dict]) -> list[Run]:
             record["repeat"],
             record["run"],
             record["accuracy"],
-            {
-                key: record[key]
-                for key in ("module", "recipe", "seed", "seconds")
-            },
+            {"module": module, **{k: record[k] for k in told if k in record}},
         )
         for record in records
     ]

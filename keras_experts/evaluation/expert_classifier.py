@@ -70,11 +70,11 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
             ValueError: if images and labels do not fit, a file is no image, or
                 no module works.
         """
-        self.classes_, labels = np.unique(np.asarray(y), return_inverse=True)
-        names = [str(label) for label in self.classes_]
+        classes, labels = np.unique(np.asarray(y), return_inverse=True)
+        names = [str(label) for label in classes]
         images = _to_images(X, labels, names)
         task = Task("the images", images, images.take(0))
-        self.selection_ = select(
+        selection = select(
             task,
             self.modules,
             self.strategy,
@@ -82,13 +82,13 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
             trust=self.trust,
         )
         keras.utils.set_random_seed(self.seed)
-        self._transfer = Transfer(
-            self.selection_.best.module, len(names), trust=self.trust
-        )
+        transfer = Transfer(selection.best.module, len(names), trust=self.trust)
         recipe = Recipe(
             self.num_images, self.batch_size, self.base_learning_rate
         )
-        self._transfer.fit(images, recipe, self.seed, task.name)
+        transfer.fit(images, recipe, self.seed, task.name)
+        self.classes_, self.selection_ = classes, selection
+        self._transfer = transfer
         return self
 
     def predict_proba(self, X) -> np.ndarray:
@@ -105,6 +105,7 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _to_images(X, labels: np.ndarray, class_names: list[str]) -> LabeledImages:
+    X = X if isinstance(X, np.ndarray) else list(X)  # a Series has an index
     if len(X) and isinstance(X[0], str | Path):
         if len(X) != len(labels):
             raise ValueError(

@@ -6,10 +6,16 @@ from pathlib import Path
 
 from keras_experts import files
 
-VERSION = 1
+VERSION = 2
 # Methods that others are compared with.
 BASELINE, ORACLE = "baseline", "oracle"
-FIELDS = {"version": int, "suite": str, "tasks": list, "runs": list}
+FIELDS = {
+    "version": int,
+    "suite": str,
+    "protocol": dict,
+    "tasks": list,
+    "runs": list,
+}
 TASK_FIELDS = {"name": str, "group": str, "metric": str}
 RUN_FIELDS = {
     "task": str,
@@ -44,8 +50,10 @@ class Run:
         method: str. How the module was chosen, such as "knn".
         repeat: int. Which choice of hyperparameters.
         run: int. Which training with them.
-        accuracy: float in [0, 1], by the task's metric.
-        details: dict. What else is told: module, hyperparameters, seconds.
+        accuracy: float in [0, 1], by the task's metric; 0 where the training
+            diverged.
+        details: dict. What else is told: module, hyperparameters, seconds,
+            and `failed`, why it diverged.
     """
 
     task: str
@@ -64,11 +72,13 @@ class Results:
         suite: str.
         tasks: tuple of SuiteTask, those without a run too.
         runs: tuple of Run, each of another task, method, repeat and run.
+        protocol: dict. Fields of `Protocol`.
     """
 
     suite: str
     tasks: tuple[SuiteTask, ...]
     runs: tuple[Run, ...]
+    protocol: dict = dataclasses.field(default_factory=dict)
 
     @property
     def methods(self) -> list[str]:
@@ -90,6 +100,7 @@ class Results:
         return {
             "version": VERSION,
             "suite": self.suite,
+            "protocol": self.protocol,
             "tasks": tasks,
             "runs": runs,
         }
@@ -147,6 +158,7 @@ def read_results(path: str | Path) -> Results:
             for row in content["tasks"]
         ),
         runs,
+        content["protocol"],
     )
 
 
@@ -154,8 +166,8 @@ def merge(parts: Sequence[Results]) -> Results:
     """Puts results of one suite together.
 
     Raises:
-        ValueError: if they are of several suites or tasks, or have a run
-            twice.
+        ValueError: if they are of several suites, tasks or protocols, or have
+            a run twice.
     """
     first = parts[0]
     for part in parts[1:]:
@@ -163,6 +175,11 @@ def merge(parts: Sequence[Results]) -> Results:
             raise ValueError(
                 "Results to merge must be of one suite with the same tasks. "
                 f"Received: {first.suite!r} and {part.suite!r}."
+            )
+        if part.protocol != first.protocol:
+            raise ValueError(
+                "Results to merge must be of one protocol. "
+                f"Received: {first.protocol} and {part.protocol}."
             )
     runs = {
         (run.task, run.method, run.repeat, run.run): run
@@ -174,7 +191,9 @@ def merge(parts: Sequence[Results]) -> Results:
             "Results to merge must not have runs in common. "
             f"Received: {sum(len(p.runs) for p in parts) - len(runs)} twice."
         )
-    return Results(first.suite, first.tasks, tuple(runs.values()))
+    return Results(
+        first.suite, first.tasks, tuple(runs.values()), first.protocol
+    )
 
 
 def _run(row: dict) -> Run:

@@ -5,6 +5,7 @@ test set. `final` trains on all and tests.
 """
 
 import dataclasses
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
 from keras_experts.evaluation.results import SuiteTask
+from keras_experts.evaluation.statistics import ALL
 
 ACCURACY, MEAN_PER_CLASS = "accuracy", "mean_per_class"
 METRICS = (ACCURACY, MEAN_PER_CLASS)
@@ -171,22 +173,30 @@ def _entry(row: object, path: Path) -> SuiteEntry:
             "A task of a suite must have a `task`. "
             f"Received: {row!r} in {path}."
         )
-    unknown = row.keys() - TASK_KEYS
-    metric = row.get("metric", ACCURACY)
-    if unknown or metric not in METRICS:
-        raise ValueError(
-            f"A task of a suite has {', '.join(sorted(TASK_KEYS))}, its metric "
-            f"is one of {', '.join(METRICS)}. Received: {row!r} in {path}."
-        )
     beside = path.parent / row["task"]
-    task = str(beside) if beside.exists() else row["task"]
-    return SuiteEntry(
-        row.get("name", Path(row["task"]).stem),
-        row.get("group", "tasks"),
-        metric,
-        task,
-        row.get("num_examples", 1000),
+    is_here = beside.exists()
+    # Of a TFDS name what stands before the version.
+    named = Path(row["task"]).stem if is_here else row["task"].split(":")[0]
+    name = row.get("name", named.replace("/", "_"))
+    group, number = row.get("group", "tasks"), row.get("num_examples", 1000)
+    metric = row.get("metric", ACCURACY)
+    is_fit = (
+        not row.keys() - TASK_KEYS
+        and metric in METRICS
+        and all(isinstance(text, str) for text in (name, group))
+        and re.fullmatch(r"\w[\w.-]*", name)
+        and group != ALL
+        and (number is None or (type(number) is int and number > 0))
     )
+    if not is_fit:
+        raise ValueError(
+            f"A task of a suite has {', '.join(sorted(TASK_KEYS))}: its name "
+            "is of letters, digits and _.-, its group a text but 'all', its "
+            f"metric one of {', '.join(METRICS)}, its num_examples a positive "
+            f"number or null. Received: {row!r} in {path}."
+        )
+    task = str(beside) if is_here else row["task"]
+    return SuiteEntry(name, group, metric, task, number)
 
 
 def _validation_size(images: LabeledImages) -> int:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from keras_experts.evaluation.results import Results
 from keras_experts.evaluation.statistics import Estimate
 from keras_experts.evaluation.statistics import Summary
 
+# Of fewer the bootstrap's interval of a median is too short.
+ENOUGH_RUNS = 10
 CSV_COLUMNS = ("table", "method", "of", "value", "low", "high", "missing")
 
 
@@ -55,8 +58,9 @@ class Table:
 def make_tables(summary: Summary) -> list[Table]:
     """Makes the tables of results.
 
-    Of groups (as the paper's tables 1, 2 and 5), of tasks (as its table 3), of
-    differences from the baseline, and of regrets where an oracle was run.
+    Of groups (as the paper's tables 1, 2 and 5), of tasks (as its table 3, but
+    medians for its means), of differences from the baseline, and of regrets
+    where an oracle was run.
     """
     methods = summary.results.methods
     groups = summary.groups
@@ -104,23 +108,42 @@ def _table(
     return Table(title, columns, rows, is_difference)
 
 
+def make_notes(results: Results) -> list[str]:
+    """Tells what the figures are of, and what stands behind a mark."""
+    notes = []
+    for method in results.methods:
+        runs = [run for run in results.runs if run.method == method]
+        counts = Counter(run.task for run in runs).values()
+        few, many = min(counts), max(counts)
+        note = f"{method}: {few if few == many else f'{few} to {many}'} runs"
+        failed = sum("failed" in run.details for run in runs)
+        if failed:
+            note += f", of which {failed} diverged and count as 0"
+        notes.append(note + " a task.")
+        if few < ENOUGH_RUNS:
+            notes[-1] += " The interval of so few is about their range."
+    notes.append("*: all of the interval lies on one side of zero.")
+    return notes
+
+
 def shown(estimate: Estimate | None, is_difference: bool = False) -> str:
     """Writes an estimate in per cent, as the paper does."""
     if estimate is None:
         return "-"
     sign = "+" if is_difference else ""
+    mark = "*" if is_difference and estimate.is_sure else ""
     value, low, high = (
         f"{100 * number:{sign}.1f}"
         for number in (estimate.value, estimate.low, estimate.high)
     )
-    text = f"{value} [{low}, {high}]"
+    text = f"{value} [{low}, {high}]{mark}"
     if estimate.missing:
         total = len(estimate.tasks) + len(estimate.missing)
         text += f" ({len(estimate.tasks)} of {total} tasks)"
     return text
 
 
-def to_markdown(tables: Iterable[Table]) -> str:
+def to_markdown(tables: Iterable[Table], notes: Iterable[str]) -> str:
     """Writes tables as Markdown; means that lack tasks say which."""
     lines = []
     for table in tables:
@@ -133,7 +156,8 @@ def to_markdown(tables: Iterable[Table]) -> str:
         for method, tasks in table.missing.items():
             lines += ["", f"Without a result of {method}: {', '.join(tasks)}."]
         lines.append("")
-    return "\n".join(lines)
+    lines += [f"- {note}" for note in notes]
+    return "\n".join([*lines, ""])
 
 
 def to_csv(tables: Iterable[Table]) -> str:
@@ -157,7 +181,16 @@ def to_csv(tables: Iterable[Table]) -> str:
 def write_page(
     path: str | Path, results: Results, tables: Sequence[Table]
 ) -> None:
-    """Writes a self-contained page with the tables, and bars (figure 2)."""
+    """Writes a self-contained page with the tables, and bars (figure 2).
+
+    Raises:
+        ValueError: if there is no run.
+    """
+    if not tables:
+        raise ValueError(
+            "Results to show must have a run. "
+            f"Received: {results.suite} without."
+        )
     page = templates.render(
         "results.html.j2",
         suite=results.suite,
@@ -165,5 +198,6 @@ def write_page(
         groups=tables[0],
         shown=shown,
         num_runs=len(results.runs),
+        notes=make_notes(results),
     )
     files.write_text(path, page)

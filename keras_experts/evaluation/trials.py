@@ -25,8 +25,11 @@ from keras_experts.console import say
 from keras_experts.processes import end_with_parent
 
 # Changes whenever the same trial would have another result.
-VERSION = 1
+VERSION = 2
 TUNING, FINAL = "tuning", "final"
+# Of a record: the training diverged; or could not be begun or ended here, which
+# may be otherwise another time.
+FAILED, UNABLE = "failed", "unable"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Trial:
         content = (
             VERSION,
             self.identity,
+            self.entry.name,  # the order of the images follows from it
             self.entry.metric,
             sorted(self.recipe.items()),
             self.seed,
@@ -78,7 +82,8 @@ def run_trials(
         title: str. What the progress bar says.
 
     Returns:
-        list of dict, one a trial: `accuracy`, or `failed` with the reason.
+        list of dict, one a trial: `accuracy`; or `failed` with the reason, if
+        it diverged; or `unable` with the reason, which is not recorded.
 
     Raises:
         RuntimeError: if a process was killed.
@@ -94,10 +99,13 @@ def run_trials(
     number = len({trial.key for trial in trials})
     with progress(title, number, number - len(todo)) as bar:
         for key, record in _run_all(list(todo.values()), processes):
-            files.write_json(folder / f"{key}.json", record)
             records[key] = record
-            if "failed" in record:
-                say(f"Failed: {record['failed']}")
+            if UNABLE in record:
+                say(f"Left out {todo[key].module}: {record[UNABLE]}")
+            else:
+                files.write_json(folder / f"{key}.json", record)
+            if FAILED in record:
+                say(f"Failed: {record[FAILED]}")
             bar.advance(1)
     return [records[trial.key] for trial in trials]
 
@@ -107,7 +115,7 @@ def _recall(folder: Path, key: str) -> dict | None:
         record = files.read_json(folder / f"{key}.json")
     except (FileNotFoundError, ValueError):
         return None  # not there, or damaged: it is run again
-    fits = isinstance(record, dict) and ({"accuracy", "failed"} & record.keys())
+    fits = isinstance(record, dict) and ({"accuracy", FAILED} & record.keys())
     return record if fits else None
 
 
@@ -141,8 +149,12 @@ def _run_all(trials: list[Trial], processes: int) -> Iterator[tuple[str, dict]]:
                 "to go on, with fewer --processes where memory runs out. "
                 "Received: one that was killed."
             ) from error
-        finally:
+        except BaseException:
+            # Those that run are not waited for, and those that wait not begun.
             pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.kill()
+            raise
 
 
 def _begin(threads: int) -> None:
@@ -164,49 +176,60 @@ def _begin(threads: int) -> None:
 def run_trial(trial: Trial) -> dict:
     """Trains and tests, and gives the record.
 
-    What cannot be trained is told in `failed`, and is no error.
+    What diverges is told in `failed`, and what cannot be trained or tested in
+    `unable`; neither is an error.
     """
     import keras
-    import numpy as np
 
-    from keras_experts.evaluation import statistics
-    from keras_experts.evaluation.suites import MEAN_PER_CLASS
     from keras_experts.training.transfer import Recipe
 
     started = time.monotonic()
-    task = _task(trial.entry, trial.part, trial.data_dir)
     record = {
         "module": trial.module,
         "task": trial.entry.name,
         "part": trial.part,
         "recipe": trial.recipe,
         "seed": trial.seed,
-        "num_train": task.train.num_examples,
-        "num_test": task.test.num_examples,
     }
     keras.utils.set_random_seed(trial.seed)
-    recipe = Recipe(**trial.recipe)
     try:
-        transfer = _transfer(trial.module, len(task.class_names), trial.trust)
+        task = _task(trial.entry, trial.part, trial.data_dir, trial.identity)
+        record["num_train"] = task.train.num_examples
+        record["num_test"] = task.test.num_examples
+        transfer = _transfer(
+            trial.module, len(task.class_names), trial.trust, trial.identity
+        )
+        recipe = Recipe(**trial.recipe)
         transfer.fit(task.train, recipe, trial.seed, task.name)
-    except (FloatingPointError, ValueError) as error:
-        return {**record, "failed": str(error)}
-    predicted = transfer.predict(task.test)
-    if trial.entry.metric == MEAN_PER_CLASS:
-        accuracy = statistics.mean_per_class(task.test.labels, predicted)
-    else:
-        accuracy = float(np.mean(predicted == task.test.labels))
+        predicted = transfer.predict(task.test)
+    except FloatingPointError as error:
+        return {**record, FAILED: str(error)}
+    except (MemoryError, OSError, ValueError) as error:
+        return {**record, UNABLE: str(error)}
+    accuracy = _accuracy(trial.entry, task.test.labels, predicted)
     seconds = round(time.monotonic() - started, 2)
     return {**record, "accuracy": accuracy, "seconds": seconds}
 
 
+def _accuracy(entry, labels, predicted) -> float:
+    import numpy as np
+
+    from keras_experts.evaluation import statistics
+    from keras_experts.evaluation.suites import MEAN_PER_CLASS
+
+    if entry.metric == MEAN_PER_CLASS:
+        return statistics.mean_per_class(labels, predicted)
+    return float(np.mean(predicted == labels))
+
+
+# What was read from a place is not what lies there later: `identity` tells.
 @functools.lru_cache(maxsize=2)
-def _task(entry, part: str, data_dir: str | None):
+def _task(entry, part: str, data_dir: str | None, identity):
     return entry.final(data_dir) if part == FINAL else entry.tuning(data_dir)
 
 
 @functools.lru_cache(maxsize=1)
-def _transfer(module: str, num_classes: int, trust: bool):
+def _transfer(module: str, num_classes: int, trust: bool, identity):
     from keras_experts.training.transfer import Transfer
 
     return Transfer(module, num_classes, trust=trust)

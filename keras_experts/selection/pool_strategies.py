@@ -9,6 +9,7 @@ import numpy as np
 
 from keras_experts import config
 from keras_experts.console import say
+from keras_experts.data.streams import stream_seed
 from keras_experts.hierarchy import Hierarchy
 from keras_experts.saved_models import handles
 from keras_experts.saved_models.upstream_labels import read_head
@@ -48,7 +49,7 @@ class PoolStrategy(abc.ABC):
 @config.register
 @dataclasses.dataclass(frozen=True)
 class Random(PoolStrategy):
-    """Any candidate, each as likely as the others.
+    """Any expert, each as likely as the others, drawn anew for each task.
 
     Attributes:
         seed: int.
@@ -58,13 +59,12 @@ class Random(PoolStrategy):
     seed: int = 0
 
     def scores(self, evidence):
-        values = np.random.default_rng(self.seed).random(
-            len(evidence.candidates)
-        )
+        rng = np.random.default_rng(stream_seed(self.seed, evidence.task.name))
+        experts = [c for c in evidence.candidates if not c.is_baseline]
         return {
             candidate.handle: Score(float(value))
             for candidate, value in zip(
-                evidence.candidates, values, strict=True
+                experts, rng.random(len(experts)), strict=True
             )
         }
 

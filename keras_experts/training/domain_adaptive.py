@@ -7,12 +7,15 @@ the result on the task. Each new task costs an upstream training.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from keras_experts import config
+from keras_experts.data import vtab
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.streams import stream_seed
 from keras_experts.data.tasks import load_task
@@ -26,7 +29,7 @@ def domain_adaptive_slices(
     data: Upstream,
     workdir: Path,
     features: Callable[[LabeledImages], np.ndarray],
-    tasks: Sequence[str] = (),
+    tasks: Sequence[str] | Mapping[str, str] = (),
     data_dir: str | None = None,
     num_examples: int = 1000,
     num_images: int | None = None,
@@ -38,7 +41,9 @@ def domain_adaptive_slices(
         data: Upstream.
         workdir: folder of the run.
         features: function of images to the baseline's features.
-        tasks: as of `finetune`; the experts are called dat_TASK.
+        tasks: names of tasks of VTAB, or tasks as `finetune` takes them; the
+            experts are called dat_NAME. A dict gives names of one's own, such
+            as a suite has: {"pets": "oxford_iiit_pet:4.*.*"}.
         data_dir: str. The folder of TFDS data sets, or None.
         num_examples: int. Training images of a task, at most.
         num_images: int. Images to draw, or None for as many as there are.
@@ -58,16 +63,31 @@ def domain_adaptive_slices(
     classes = data.class_targets(data.train)(np.arange(data.train.num_examples))
     everything = np.arange(data.test.num_examples)
     slices = []
-    for name in tasks:
-        task = load_task(name, data_dir, num_examples)
-        probabilities = head.probabilities(features(task.train))
+    for name, images in _images_of(tasks, data_dir, num_examples):
+        probabilities = head.probabilities(features(images))
         weights = image_weights(probabilities[:, : classes.shape[1]], classes)
-        rng = np.random.default_rng(stream_seed(seed, task.name))
+        rng = np.random.default_rng(stream_seed(seed, name))
         number = num_images or data.train.num_examples
         drawn = rng.choice(len(weights), number, p=weights)
         train = np.sort(drawn).astype(np.int32)
-        slices.append(Slice(f"dat_{task.name}", None, train, everything))
+        slices.append(Slice(f"dat_{name}", None, train, everything))
     return slices
+
+
+def _images_of(
+    tasks: Sequence[str] | Mapping[str, str],
+    data_dir: str | None,
+    num_examples: int,
+) -> Iterator[tuple[str, LabeledImages]]:
+    """Gives of each task its name and the images to learn from."""
+    named = tasks if isinstance(tasks, Mapping) else dict(zip(tasks, tasks))
+    for name, source in named.items():
+        if source in vtab.TASKS:
+            task = vtab.TASKS[source].load(data_dir, final=True)
+            yield name, task.train
+        else:
+            task = load_task(source, data_dir, num_examples)
+            yield task.name if name == source else name, task.train
 
 
 def image_weights(probabilities: np.ndarray, classes: np.ndarray) -> np.ndarray:

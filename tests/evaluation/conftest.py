@@ -1,8 +1,13 @@
 """Modules that train and compile at once."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from keras_experts.evaluation import trials as trials_module
 
 SPEC = tf.TensorSpec((None, None, None, 3), tf.float32)
 
@@ -37,3 +42,37 @@ def small_pool(make_once):
         )
 
     return str(make_once("small_pool", make) / "pool.txt")
+
+
+@pytest.fixture(autouse=True)
+def new_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_EXPERTS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def suite(image_folder, tmp_path):
+    """Two tasks, and one whose data are not there."""
+    for part in ("train", "test"):
+        shutil.copytree(image_folder, tmp_path / "split" / part)
+    rows = [
+        {"task": str(image_folder), "name": "colours", "group": "natural"},
+        {"task": "split", "group": "natural", "metric": "mean_per_class"},
+        {"task": "not_there", "group": "structured"},
+    ]
+    path = tmp_path / "suite.json"
+    path.write_text(json.dumps({"name": "mine", "tasks": rows}))
+    return path
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The trials that are run."""
+    found = []
+    run = trials_module.run_trial
+
+    def counted(trial):
+        found.append(trial)
+        return run(trial)
+
+    monkeypatch.setattr(trials_module, "run_trial", counted)
+    return found

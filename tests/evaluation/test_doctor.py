@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 from keras_experts import cli
 from keras_experts.evaluation.doctor import examine
@@ -21,12 +24,14 @@ def test_prepared_sets_are_present_and_others_have_a_way(tmp_path):
     assert len(found) == 19
     assert found["cifar100"].state == "present"
     assert "3.0.1" in found["cifar100"].note
-    missing = {name for name, f in found.items() if f.state == "missing"}
-    assert missing == found.keys() - {"cifar100"}
+    states = {name: finding.state for name, finding in found.items()}
+    assert states.pop("cifar100") == "present"
     assert "tfds build 'dtd:3.*.*' --data_dir" in found["dtd"].note
-    assert "manual" in found["resisc45"].note
-    assert "manual" in found["retinopathy"].note
-    assert "broken upstream" in found["sun397"].note
+    assert {states.pop(name) for name in ("resisc45", "retinopathy")} == {
+        "manual"
+    }
+    assert states.pop("sun397") == "broken"
+    assert set(states.values()) == {"downloadable"}
 
 
 def test_packages_are_told_with_their_versions(capfd):
@@ -40,4 +45,27 @@ def test_packages_are_told_with_their_versions(capfd):
         row["area"] for row in rows
     }
     aircraft = next(row for row in rows if row["name"] == "aircraft")
-    assert aircraft["state"] == "missing" and "TFDS" in aircraft["note"]
+    assert aircraft["state"] == "manual" and "TFDS" in aircraft["note"]
+
+
+def test_doctor_tells_of_a_tensorflow_that_does_not_import(tmp_path):
+    """In a process where importing it fails, as a broken wheel's does."""
+    broken = tmp_path / "tensorflow"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise ImportError('no such symbol')")
+    command = [
+        sys.executable,
+        "-c",
+        "from keras_experts import cli; cli.main()",
+    ]
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [*command, "doctor", "--json", "-"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    rows = json.loads(done.stdout)
+    told = [row for row in rows if row["state"] == "broken"]
+    assert [row["name"] for row in told] == ["tensorflow"]
+    assert "no such symbol" in told[0]["note"]

@@ -40,8 +40,8 @@ def change_run(**fields):
 @pytest.mark.parametrize(
     ("harm", "rule"),
     [
-        (change("version", 2), "must be of version 1. Received: .* version 2"),
-        (change("tasks", {}), "must have version, suite, tasks, runs"),
+        (change("version", 1), "must be of version 2. Received: .* version 1"),
+        (change("tasks", {}), "must have version, suite, protocol"),
         (lambda content: [content], "must have version"),
         (change_run(accuracy=1.5), r"accuracy in \[0, 1\]. .* with 1.5"),
         (change_run(accuracy=float("nan")), r"in \[0, 1\]. .* with nan"),
@@ -75,6 +75,9 @@ def test_results_of_one_suite_are_merged():
     assert merged.methods == ["knn", "random"]
     with pytest.raises(ValueError, match="runs in common. Received: 1 twice"):
         merge([results(0.5), results(0.6)])
+    other = Results("dat", TASKS, (), {"sweep": "vtab"})
+    with pytest.raises(ValueError, match="must be of one protocol"):
+        merge([results(0.5), other])
     other = Results("vtab1k", TASKS, ())
     with pytest.raises(ValueError, match="Received: 'dat' and 'vtab1k'"):
         merge([results(0.5), other])

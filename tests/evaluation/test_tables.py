@@ -9,7 +9,9 @@ from keras_experts.evaluation.results import Results
 from keras_experts.evaluation.results import Run
 from keras_experts.evaluation.results import SuiteTask
 from keras_experts.evaluation.results import write_results
+from keras_experts.evaluation.statistics import Estimate
 from keras_experts.evaluation.statistics import Summary
+from keras_experts.evaluation.tables import make_notes
 from keras_experts.evaluation.tables import make_tables
 from keras_experts.evaluation.tables import shown
 from keras_experts.evaluation.tables import to_csv
@@ -48,7 +50,7 @@ def test_tables_are_those_of_the_paper_and_regrets(results):
 
 def test_mean_over_some_tasks_says_so_everywhere(results):
     tables = make_tables(Summary(results))
-    markdown = to_markdown(tables)
+    markdown = to_markdown(tables, [])
     assert "(1 of 2 tasks)" in markdown
     assert "Without a result of oracle: count." in markdown
     rows = list(csv.DictReader(io.StringIO(to_csv(tables))))
@@ -79,7 +81,8 @@ def test_report_makes_all_of_a_results_file_alone(results, tmp_path, capfd):
     assert cli.main([*command, "--markdown", str(table)]) == 0
     out = capfd.readouterr().out
     assert out == to_csv(make_tables(Summary(results)))
-    assert table.read_text() == to_markdown(make_tables(Summary(results)))
+    tables = make_tables(Summary(results))
+    assert table.read_text() == to_markdown(tables, make_notes(results))
     text = page.read_text()
     assert "&lt;b&gt;knn" in text and "<b>knn" not in text
     assert "http" not in text.replace("http-equiv", "")  # self-contained
@@ -91,7 +94,7 @@ def test_report_of_damaged_results_is_one_line(tmp_path, capfd):
     assert cli.main(["report", str(tmp_path)]) == 1
     out, err = capfd.readouterr()
     assert out == "" and len(err.splitlines()) == 1
-    assert "must be of version 1" in err
+    assert "must be of version 2" in err
 
 
 def test_report_of_a_folder_without_results_is_one_line(tmp_path, capfd):
@@ -99,3 +102,31 @@ def test_report_of_a_folder_without_results_is_one_line(tmp_path, capfd):
     out, err = capfd.readouterr()
     assert out == "" and len(err.splitlines()) == 1
     assert "must be a results.json of `evaluate`, or its folder" in err
+
+
+def test_diverged_runs_and_few_runs_are_told(results):
+    runs = [
+        Run("pets", "knn", repeat, 0, 0.0, {"failed": "loss"})
+        if repeat
+        else Run("pets", "knn", repeat, 0, 0.5)
+        for repeat in range(3)
+    ]
+    notes = make_notes(Results("few", TASKS, (*results.runs, *runs)))
+    assert "baseline: 30 runs a task." in notes
+    (note,) = (note for note in notes if note.startswith("knn"))
+    assert "3 runs, of which 2 diverged and count as 0 a task" in note
+    assert "about their range" in note
+
+
+def test_sure_differences_are_marked():
+    sure, unsure = Estimate(1, 0.1, 2, ()), Estimate(1, -0.1, 2, ())
+    assert shown(sure, is_difference=True).endswith("]*")
+    assert shown(unsure, is_difference=True).endswith("]")
+    assert shown(sure).endswith("]")
+
+
+def test_page_without_a_run_is_refused(tmp_path, capfd):
+    write_results(tmp_path / "results.json", Results("empty", TASKS, ()))
+    page = str(tmp_path / "page.html")
+    assert cli.main(["report", str(tmp_path), "--html", page]) == 1
+    assert "must have a run. Received: empty" in capfd.readouterr().err

@@ -1,4 +1,4 @@
-from keras_experts.evaluation.report import write_report
+from keras_experts.evaluation.demo_page import write_report
 
 
 def test_page_escapes_what_it_is_given(tmp_path):

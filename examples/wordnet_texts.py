@@ -138,11 +138,10 @@ def label_by_class(
 
 def frequent(rows: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Keeps classes of many texts, and of equal texts the first."""
-    rows = list(
-        {text: (text, label) for text, label in reversed(rows)}.values()
-    )
-    counts = collections.Counter(label for _, label in rows)
-    return [row for row in reversed(rows) if counts[row[1]] >= MIN_CLASS]
+    first = dict(reversed(rows))
+    counts = collections.Counter(first.values())
+    found = [row for row in first.items() if counts[row[1]] >= MIN_CLASS]
+    return found[::-1]
 
 
 def pointed(synset: Synset, symbol: str) -> list[str]:

@@ -7,10 +7,11 @@ from keras import ops
 from keras_experts import config
 from keras_experts.layers.masked_mean import MaskedMean
 from keras_experts.layers.text_embedding import TextEmbedding
+from keras_experts.mediums import DEFAULT
+from keras_experts.mediums import PACKED
+from keras_experts.mediums import POOLED
+from keras_experts.mediums import SEQUENCE
 
-# Of the common text API, in the order in which they are packed.
-INPUTS = ("input_word_ids", "input_mask", "input_type_ids")
-DEFAULT, POOLED, SEQUENCE = "default", "pooled_output", "sequence_output"
 EXPANSION = 4  # of the channels within a block's second half
 
 
@@ -58,9 +59,9 @@ class TextEncoder(keras.Model):
                 f"Received: width={width}, num_heads={num_heads}."
             )
         inputs = {
-            key: keras.Input((None,), dtype="int32", name=key) for key in INPUTS
+            key: keras.Input((None,), dtype="int32", name=key) for key in PACKED
         }
-        words, present, types = (inputs[key] for key in INPUTS)
+        words, present, types = (inputs[key] for key in PACKED)
         embedding = TextEmbedding(
             vocabulary_size, max_length, width, name="embedding"
         )

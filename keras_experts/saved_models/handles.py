@@ -19,6 +19,7 @@ COLLECTION_FILE = "collection.json"
 BASELINE = "baseline"  # kind and name of a collection's baseline
 BANK = "bank"  # kind and name of a module of many experts
 EPN = "epn"  # kind and name of an expert prediction network
+PREPROCESSOR = "preprocessor"  # kind and name of what tokenises texts
 ADAPTER, FULL = "adapter", "full"  # kinds of experts
 DEFAULT_IMAGE_SIZE = 224
 
@@ -81,15 +82,33 @@ METADATA_FIELDS = {
     "experts": list,
     "backbone": dict,
     "loss": str,
+    "medium": str,
+    "preprocessor": str,
+    "seq_length": int,
+    "vocabulary_sha256": str,
 }
 
 
 def split(handle: str) -> tuple[str, str | None]:
-    """Splits `MODULE#part` into the module and the part of it, or None."""
+    """Splits `MODULE#part` into the module and the part of it, or None.
+
+    Of `ENCODER@PREPROCESSOR` it gives the encoder.
+    """
     if Path(handle).exists():
         return handle, None
+    handle, _ = split_preprocessor(handle)
     module, mark, part = handle.rpartition("#")
     return (module, part) if mark else (handle, None)
+
+
+def split_preprocessor(handle: str) -> tuple[str, str | None]:
+    """Splits `ENCODER@PREPROCESSOR`; gives None where none is named."""
+    module, mark, preprocessor = handle.rpartition("@")
+    # The user of "https://user@host/module" is no encoder.
+    is_host = "://" in module and "/" not in module.partition("://")[2]
+    if not mark or is_host or Path(handle).exists():
+        return handle, None
+    return module, preprocessor
 
 
 def is_saved_model(path: str | Path) -> bool:

@@ -163,7 +163,9 @@ class Features:
     def _describe(self, candidate: Candidate) -> Described | None:
         if candidate not in self._described:
             try:
-                described = fingerprints.describe(candidate, self._memo)
+                described = fingerprints.describe(
+                    candidate, self._memo, self.images.medium
+                )
             except FAILURES as error:
                 self._fail(candidate, error)
                 return None

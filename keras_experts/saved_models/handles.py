@@ -11,6 +11,7 @@ from pathlib import Path
 
 from keras_experts import files
 from keras_experts.checks import first_line
+from keras_experts.mediums import TEXTS
 
 # Outside `assets/`: TensorFlow ignores it, and hub archives may hold it.
 METADATA_FILE = Path("assets.extra") / "keras_experts.json"
@@ -60,7 +61,6 @@ MODULE_FIELDS = {
     "num_classes": int,
     "num_steps": int,
     "batch_size": int,
-    "image_size": int,
     "num_features": int,
     "parameters": int,
     "fine_tunable": bool,
@@ -79,6 +79,7 @@ ROW_FIELDS = {
 # Not all modules tell these, but all code that asks expects the types.
 METADATA_FIELDS = {
     **MODULE_FIELDS,
+    "image_size": int,
     "experts": list,
     "backbone": dict,
     "loss": str,
@@ -301,7 +302,10 @@ def check_module(content: dict, source: str | Path) -> None:
     kind, domain = content["kind"], content["domain"]
     are_names = all(isinstance(name, str) for name in content["parents"])
     is_expert = kind in (ADAPTER, FULL)
-    is_kind = is_expert or kind in (BASELINE, BANK, EPN)
+    is_kind = is_expert or kind in (BASELINE, BANK, EPN, PREPROCESSOR)
+    is_text = content.get("medium") == TEXTS
+    size = "seq_length" if is_text else "image_size"
+    _check_fields(content, {size: int}, what, source)
     _check_field(is_kind, content, "kind", what, source)
     _check_field(are_names, content, "parents", what, source)
     _check_field(not is_expert or domain, content, "domain", what, source)

@@ -30,6 +30,7 @@ from keras_experts.training.best_state import Validation
 from keras_experts.training.evaluation import Predictor
 from keras_experts.training.evaluation import largest_of_first
 from keras_experts.training.features import load_features
+from keras_experts.training.inputs import of_images
 from keras_experts.training.losses import softmax_loss
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.sgd import NetworkSgd
@@ -132,8 +133,8 @@ class Transfer:
             )
         if image_size is None:
             image_size = handles.image_size(module)
-        check_at_least(image_size=(image_size, 1))
         self.image_size = image_size
+        self._inputs = of_images(image_size)
         self._num_classes = num_classes
         self._strategy = runtime.make_strategy()
         self._module, self._trust = module, trust
@@ -156,7 +157,11 @@ class Transfer:
 
     def _predictor(self, reduce: Callable) -> Predictor:
         return Predictor(
-            self.model, self._strategy, self._runtime, self.image_size, reduce
+            self.model,
+            self._strategy,
+            self._runtime,
+            self._inputs.plain,
+            reduce,
         )
 
     def fit(

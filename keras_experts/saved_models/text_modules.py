@@ -55,6 +55,22 @@ def takes(path: Path) -> str:
     return STRINGS if is_text else IMAGES
 
 
+def check_medium(handle: str, taken: str, medium: str) -> None:
+    """Raises unless a module takes what a task is of.
+
+    Args:
+        handle: str. What errors call the module.
+        taken: str. Of `takes`.
+        medium: str. The task's, "images" or "texts".
+    """
+    own = IMAGES if taken == IMAGES else TEXTS
+    if own != medium:
+        raise ValueError(
+            "A module must take what the task is of. "
+            f"Received: {handle}, which takes {own}, for a task of {medium}."
+        )
+
+
 def medium_of(metadata: dict) -> str:
     """Tells what a module of ours is of, by its metadata."""
     return metadata.get("medium", IMAGES)

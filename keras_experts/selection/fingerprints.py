@@ -69,13 +69,8 @@ def describe(
         return Described(source, None, _key(_of_model(candidate), source, None))
     module, part = handles.split(candidate.handle)
     known = _recall(handles.resolve(module), memo)
-    own = IMAGES if known["takes"] == IMAGES else TEXTS
-    if own != medium:
-        raise ValueError(
-            "A module must take what the task is of. Received: "
-            f"{candidate.handle}, which takes {own}, for a task of {medium}."
-        )
-    if own == TEXTS:
+    text_modules.check_medium(candidate.handle, known["takes"], medium)
+    if medium == TEXTS:
         return _describe_text(candidate, known, part, memo)
     size = _checked_size(candidate, known["image_size"])
     source = Source(module, size, candidate.input_range)

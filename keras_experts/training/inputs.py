@@ -17,6 +17,7 @@ from keras_experts.data.upstream import Upstream
 from keras_experts.mediums import IMAGES
 from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
+from keras_experts.saved_models import text_modules
 from keras_experts.saved_models.preprocessor import learn_vocabulary
 from keras_experts.saved_models.preprocessor import vocabulary_digest
 from keras_experts.saved_models.preprocessor import write_preprocessor
@@ -66,6 +67,34 @@ def of_texts(preprocessor: str | Path, trust: bool = False) -> Inputs:
         "vocabulary_sha256": told.get("vocabulary_sha256"),
     }
     return Inputs(pack, {"pack": pack}, facts)
+
+
+def for_module(
+    module: str, image_size: int | None, trust: bool = False
+) -> Inputs:
+    """Reads examples as a module takes them.
+
+    Args:
+        module: str. Handle; of texts as in `preprocessor_of`.
+        image_size: int. Of images, pixels, or None for the module's own.
+        trust: bool. As in `load_module`.
+
+    Raises:
+        FileNotFoundError: if a module is not there.
+        ValueError: if it takes strings, or does not fit its preprocessor.
+    """
+    taken = text_modules.takes(handles.resolve(module))
+    if taken == IMAGES:
+        size = handles.image_size(module) if image_size is None else image_size
+        return of_images(size)
+    if taken == text_modules.STRINGS:
+        raise ValueError(
+            "A text module to fine-tune must take what a preprocessor gives. "
+            f"Received: {module}, which takes strings."
+        )
+    preprocessor = text_modules.preprocessor_of(module)
+    text_modules.check_fit(module, preprocessor)
+    return of_texts(preprocessor, trust)
 
 
 def for_baseline(

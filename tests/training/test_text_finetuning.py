@@ -6,19 +6,20 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_text as text
 
 from keras_experts import config
 from keras_experts.cli import main
 from keras_experts.data.tokens import Packer
 from keras_experts.data.tokens import hide_words
 from keras_experts.evaluation.prediction import predict
+from keras_experts.mediums import PACKED
 from keras_experts.models import run_folder
 from keras_experts.models.text_encoder import TextEncoder
 from keras_experts.saved_models import handles
 from keras_experts.saved_models.loading import load_module
 from keras_experts.saved_models.preprocessor import RESERVED
 from keras_experts.saved_models.preprocessor import read_vocabulary
-from keras_experts.saved_models.preprocessor import write_preprocessor
 from keras_experts.saved_models.writing import write_encoder
 from keras_experts.training import experts
 from keras_experts.training import pretraining
@@ -71,11 +72,11 @@ def test_texts_want_a_preprocessor_and_no_size(text_files, tmp_path):
 
 def test_hidden_words_are_tokens_and_as_many_as_asked(text_run):
     pack = Packer(str(text_run / "preprocessor"))
-    text = tf.constant("barks tail puppy")
-    plain = pack(text).numpy()
+    words = tf.constant("barks tail puppy")
+    plain = pack(words).numpy()
     number = hidden = 0
     for seed in range(300):
-        found = hide_words(text, tf.constant([seed, 1]), pack, 0.25).numpy()
+        found = hide_words(words, tf.constant([seed, 1]), pack, 0.25).numpy()
         changed = found[0] != plain[0]
         assert (found[0][changed] == RESERVED.index("[MASK]")).all()
         assert (plain[0][changed] >= len(RESERVED)).all()
@@ -130,17 +131,39 @@ def test_texts_are_predicted_by_line_and_by_file(tuned, tmp_path, capsys):
         predict(tuned, [tmp_path / "c.txt"])
 
 
+def write_with_a_table(path, words):
+    """Writes a preprocessor as others do: with a file that fills a table."""
+    file = path.with_name("words.txt")
+    file.write_text("\n".join(words))
+    tokenizer = text.BertTokenizer(str(file), lower_case=True)
+
+    def pack(texts):
+        tokens = tokenizer.tokenize(texts).merge_dims(1, 2)[:, :6]
+        ids, mask = text.pad_model_inputs(tokens, 6)
+        found = [tf.cast(part, tf.int32) for part in (ids, mask, 0 * ids)]
+        return dict(zip(PACKED, found, strict=True))
+
+    spec = tf.TensorSpec((None,), tf.string)
+    root = tf.train.Checkpoint()
+    root.tokenizer = tokenizer
+    root.__call__ = tf.function(pack, input_signature=[spec])
+    tf.saved_model.save(root, str(path))
+
+
 def test_anybodys_encoder_is_fine_tuned_with_its_preprocessor(
     text_files, tmp_path
 ):
     words = "dog cat rose oak petal thorn barks meows acorn puppy paw".split()
-    write_preprocessor(tmp_path / "p", [*RESERVED, *words], 6, {})
+    write_with_a_table(tmp_path / "p", [*RESERVED, *words])
     write_encoder(tmp_path / "e", TextEncoder(30, 12, 8, 1, 2), {})
     pair = f"{tmp_path / 'e'}@{tmp_path / 'p'}"
     metrics = finetune(
         pair, text_files / "task.csv", tmp_path / "out", **RECIPE
     )
     assert metrics["train_accuracy"] > 0.4  # of four classes
+    (tmp_path / "words.txt").unlink()  # the classifier has its own
+    classify = load_module(str(tmp_path / "out/module"))
+    assert classify(tf.constant(["petal"])).shape == (1, 4)
     before = load_module(str(tmp_path / "e")).variables
     after = keras.saving.load_model(tmp_path / "out/model.keras").variables
     assert any(

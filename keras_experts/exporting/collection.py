@@ -62,8 +62,7 @@ def export_run(
     ):
         shared = {}
         if is_text:
-            source = workdir / handles.PREPROCESSOR
-            shared["preprocessor"] = writer.add_preprocessor(source, row)
+            shared = _add_preprocessor(writer, workdir, row)
             bar.advance(1)
         row |= shared
         source = workdir / "baseline"
@@ -92,6 +91,14 @@ def export_run(
             writer.add_epn(epn[0], _epn_row(epn[1], figures))
             bar.advance(1)
         return writer.finish()
+
+
+def _add_preprocessor(
+    writer: CollectionWriter, workdir: Path, row: dict
+) -> dict:
+    """Adds what tokenises texts, and gives what encoders tell of it."""
+    folder = workdir / handles.PREPROCESSOR
+    return {"preprocessor": writer.add_preprocessor(folder, row)}
 
 
 def _load_expert(

@@ -1,7 +1,6 @@
 """Adding modules to a collection, with their archives and cards."""
 
 import dataclasses
-import fcntl
 import functools
 import hashlib
 import json
@@ -9,7 +8,6 @@ import re
 from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 import keras
 import numpy as np
@@ -19,6 +17,7 @@ from keras_experts.exporting import archives
 from keras_experts.exporting import cards
 from keras_experts.exporting.bank_module import write_bank
 from keras_experts.exporting.extras import Extras
+from keras_experts.exporting.locking import lock
 from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.backbone import BitResNet
@@ -33,8 +32,6 @@ from keras_experts.saved_models.upstream_labels import stack_priors
 from keras_experts.saved_models.writing import write_encoder
 from keras_experts.saved_models.writing import write_keras_module
 
-# Stays in the collection: it is the lock on it that tells of a writer.
-LOCK_FILE = ".lock"
 VERSION_PATTERN = re.compile(r"(\d+)(\.tar\.gz)?", re.ASCII)
 
 
@@ -88,7 +85,7 @@ class CollectionWriter:
         self._output = output
         self._publication = publication
         output.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(output)
+        self._lock = lock(output)
         try:
             known = (output / handles.COLLECTION_FILE).exists()
             rows = handles.read_rows(output) if known else []
@@ -337,20 +334,6 @@ class CollectionWriter:
         if handles.is_saved_model(folder):
             return _digest(handles.read_metadata(str(folder)))
         return self._rows.get(handle, {}).get("digest")
-
-
-def _lock(folder: Path) -> TextIO:
-    """Locks a collection until the file is closed or the process ends."""
-    file = open(folder / LOCK_FILE, "a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise BlockingIOError(
-            "A collection must have one writer at a time. "
-            f"Received: {folder}, which has another."
-        ) from error
-    return file
 
 
 def _digest(metadata: dict) -> str:

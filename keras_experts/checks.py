@@ -6,6 +6,10 @@ import re
 TRACE_NOTE = re.compile(r"\{\{[^}]*\}\}\s*|\s*\[Op:\w+\]( name:.*)?")
 
 
+# How errors of traced code begin.
+TRACED = ("in user code", "Graph execution error")
+
+
 def check_at_least(**numbers: tuple[float, float]) -> None:
     """Raises unless each number is at least its bound.
 
@@ -36,5 +40,8 @@ def first_line(error: Exception | str) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
-    line = lines[-1] if lines[0].startswith("in user code") else lines[0]
+    line = lines[0]
+    if line.startswith(TRACED):
+        # Below it may stand the names of what failed around it.
+        line = [x for x in lines if not x.startswith("[[")][-1]
     return TRACE_NOTE.sub("", line)

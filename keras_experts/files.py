@@ -96,15 +96,19 @@ def write_json(path: str | Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def open_text(path: str | Path):
+def open_text(path: str | Path, errors: str = "strict"):
     """Opens a text file to read.
+
+    Args:
+        path: of the file.
+        errors: str. As in `open`: what becomes of bytes that are no UTF-8.
 
     Raises:
         FileNotFoundError: if there is no such file.
     """
     try:
         # Excel starts a CSV with a byte-order mark.
-        return open(path, encoding="utf-8-sig", newline="")
+        return open(path, encoding="utf-8-sig", errors=errors, newline="")
     except OSError as error:
         raise FileNotFoundError(
             f"A file to read must exist. Received: {path} ({error.strerror})."

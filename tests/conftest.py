@@ -158,3 +158,73 @@ def image_folder(tmp_path_factory):
             pixels[..., label] += 120
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def text_files(make_once):
+    """Upstream texts of five nodes with their hierarchy, and a task."""
+
+    def make(folder):
+        rng = np.random.default_rng(0)
+        words = {
+            "dog": "barks tail puppy leash bone",
+            "cat": "meows whiskers kitten purrs paw",
+            "oak": "acorn leaves timber bark shade",
+            "rose": "petal thorn scent bloom red",
+        }
+        links = "animal dog\nanimal cat\nplant oak\nplant rose\n"
+        (folder / "nodes.txt").write_text(links)
+        for name, number in (("upstream", 30), ("task", 12)):
+            lines = ["text,label"]
+            for label, own in words.items():
+                for _ in range(number):
+                    chosen = rng.choice(own.split(), 3)
+                    lines.append(f"{' '.join(chosen)} of {number},{label}")
+            (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+
+    return make_once("text_files", make)
+
+
+@pytest.fixture(scope="session")
+def text_run(make_once, text_files):
+    """A run on texts with a baseline and two full experts, of two steps."""
+    from keras_experts import config
+    from keras_experts import domains
+    from keras_experts import files
+    from keras_experts.hierarchy import Hierarchy
+    from keras_experts.training import experts
+    from keras_experts.training import pretraining
+
+    small = [
+        "NUM_STEPS=2",
+        "BATCH_SIZE=8",
+        "cosine_schedule.warmup_steps=0",
+        f"TEXTS={str(text_files / 'upstream.csv')!r}",
+        f"HIERARCHY={str(text_files / 'nodes.txt')!r}",
+    ]
+    network = ["VOCABULARY_SIZE=120", "SEQ_LENGTH=8", "text_encoder.width=16"]
+
+    def train(workdir):
+        hierarchy = Hierarchy.from_is_a(text_files / "nodes.txt")
+        counts = dict.fromkeys(("dog", "cat", "oak", "rose"), 24)
+        chosen = hierarchy.choose_experts(counts, 2)
+        content = domains.experts_to_json("nodes.txt", chosen)
+        files.write_json(workdir / "experts.json", content)
+        config.parse(["stages/wordnet_baseline.gin"], [*small, *network])
+        pretraining.train_baseline(workdir)
+        config.parse(["stages/wordnet_full.gin"], small)
+        experts.train_experts(workdir)
+
+    return make_once("text_run", train)
+
+
+@pytest.fixture(scope="session")
+def text_collection(text_run, make_once):
+    """The run on texts as a collection."""
+    from keras_experts.exporting.collection import export_run
+    from keras_experts.exporting.collection_writer import Publication
+
+    def export(output):
+        export_run(text_run, output, Publication("acme"))
+
+    return make_once("text_collection", export)

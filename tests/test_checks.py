@@ -25,6 +25,15 @@ def test_reason_of_a_traced_error_is_its_last_line():
     assert first_line(text) == "ValueError: no."
 
 
+def test_reason_of_an_error_in_a_loaded_graph_is_above_its_node():
+    text = (
+        "Graph execution error:\n\nDetected at node a defined at (most "
+        "recent call last):\n<stack traces unavailable>\n"
+        "indices[0,1] = 6 is not in [0, 6)\n\t [[{{node a}}]] [Op:__b]"
+    )
+    assert first_line(text) == "indices[0,1] = 6 is not in [0, 6)"
+
+
 def test_reason_has_no_names_of_traces():
     text = "{{function_node __wrapped}} Invalid PNG [Op:DecodeImage] name: x"
     assert first_line(ValueError(text)) == "Invalid PNG"

@@ -8,6 +8,10 @@ from keras_experts.commands.shared import check_files
 from keras_experts.commands.shared import give_json
 from keras_experts.commands.shared import load_tensorflow
 
+# What of a module's metadata `inspect` prints.
+TOLD = ("kind", "domain", "dataset", "num_images", "image_size", "seq_length")
+TOLD += ("preprocessor",)
+
 
 def export(options) -> None:
     """Exports a run."""
@@ -122,8 +126,12 @@ def inspect(options) -> None:
 def _flops(module: str) -> int:
     from keras_experts.saved_models import handles
     from keras_experts.saved_models.cost import measure_cost
+    from keras_experts.saved_models.cost import measure_encoder
     from keras_experts.saved_models.loading import load_module
 
+    if handles.read_metadata(module).get("preprocessor"):
+        length = handles.read_metadata(module)["seq_length"]
+        return measure_encoder(load_module(module), length).flops
     return measure_cost(load_module(module), handles.image_size(module)).flops
 
 
@@ -131,7 +139,7 @@ def _inspection_rows(content: dict) -> list[tuple[str, object]]:
     metadata = content["metadata"]
     cost = []
     if "flops" in content:
-        cost = [("operations of an image", f"{content['flops']:,}")]
+        cost = [("operations of an example", f"{content['flops']:,}")]
     return [
         ("parameters", f"{content['parameters']:,}"),
         ("variables", f"{content['num_variables']:,}"),
@@ -155,7 +163,7 @@ def _inspection_rows(content: dict) -> list[tuple[str, object]]:
         ),
         *(
             (key, metadata[key])
-            for key in ("kind", "domain", "dataset", "num_images", "image_size")
+            for key in TOLD
             if metadata.get(key) is not None
         ),
         *(

@@ -1,4 +1,7 @@
-"""A set of images with labels, of which any can be read at any time."""
+"""A set of images with labels, of which any can be read at any time.
+
+Texts are kept in the same way: each as the bytes of its UTF-8.
+"""
 
 import dataclasses
 import io
@@ -8,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_experts.data.label_rows import LabelRows
+from keras_experts.mediums import IMAGES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,13 +20,15 @@ class LabeledImages:
 
     Attributes:
         read: function of int64 indices `(k,)` to the images: an object array
-            of k encoded images (bytes), or uint8 `(k, height, width, 3)`.
+            of k encoded images or texts (bytes), or uint8 `(k, height,
+            width, 3)`.
         labels: int64 array `(num_examples,)`: of each image its class, or -1
             where it has none.
         class_names: list of str. Name of each label.
         nodes: LabelRows. In upstream sets, the rows of the hierarchy of each
             image; else None.
         name: function of an index to what to call that image in a message.
+        medium: str. "images" or "texts".
     """
 
     read: Callable[[np.ndarray], np.ndarray]
@@ -30,6 +36,7 @@ class LabeledImages:
     class_names: list[str]
     nodes: LabelRows | None = None
     name: Callable[[int], str] = "image {}".format
+    medium: str = IMAGES
 
     @property
     def num_examples(self) -> int:
@@ -57,7 +64,16 @@ def concatenate(parts: Sequence[LabeledImages]) -> LabeledImages:
     """Puts the images of several sets behind one another, without labels.
 
     Pixels become PNG files, unless there is one set.
+
+    Raises:
+        ValueError: if some are of images and some of texts.
     """
+    mediums = sorted({part.medium for part in parts})
+    if len(mediums) > 1:
+        raise ValueError(
+            "Sets that are read together must all be of images or of texts. "
+            f"Received: {' and '.join(mediums)}."
+        )
     total = sum(part.num_examples for part in parts)
     labels = np.full(total, -1, np.int64)
     if len(parts) == 1:
@@ -82,7 +98,7 @@ def concatenate(parts: Sequence[LabeledImages]) -> LabeledImages:
         part, inner = place(index)
         return part.name(inner)
 
-    return LabeledImages(read, labels, [], name=name)
+    return LabeledImages(read, labels, [], None, name, mediums[0])
 
 
 def join(parts: Sequence[LabeledImages]) -> LabeledImages:
@@ -148,9 +164,9 @@ def from_arrays(
 
 
 def from_contents(
-    contents: list[bytes], labels: list[int], class_names: list[str]
+    contents: list[bytes], labels: Sequence[int], class_names: list[str]
 ) -> LabeledImages:
-    """Makes a set of encoded images in memory."""
+    """Makes a set of encoded images or texts in memory."""
     encoded = np.array(contents, object)
     return LabeledImages(
         lambda indices: encoded[indices],

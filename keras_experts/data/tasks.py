@@ -1,4 +1,4 @@
-"""Downstream tasks: a TFDS data set, a folder of images, or arrays."""
+"""Downstream tasks: a TFDS set, a folder of images, arrays, or texts."""
 
 import dataclasses
 import hashlib
@@ -10,10 +10,12 @@ import tensorflow as tf
 from keras_experts.checks import first_line
 from keras_experts.console import say
 from keras_experts.data import folders
+from keras_experts.data import texts
 from keras_experts.data import tfds_reader
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.preprocessing import decode
+from keras_experts.mediums import TEXTS
 
 # Share of the images of a task without a test set that become one.
 TEST_SHARE = 0.2
@@ -24,7 +26,7 @@ ENDS = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND\xaeB`\x82"))
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A classification task with its training and its test images.
+    """A classification task with its training and its test images or texts.
 
     Attributes:
         name: str.
@@ -35,6 +37,11 @@ class Task:
     name: str
     train: LabeledImages
     test: LabeledImages
+
+    @property
+    def medium(self) -> str:
+        """What its examples are: "images" or "texts"."""
+        return self.train.medium
 
     @property
     def class_names(self) -> list[str]:
@@ -57,7 +64,7 @@ class Task:
             names = [self.class_names[label] for label in present]
             raise ValueError(
                 "A task must have at least two classes among its training "
-                f"images. Received: {self.name} with {names}."
+                f"{self.medium}. Received: {self.name} with {names}."
             )
         return [
             self.class_names[label] for label in np.flatnonzero(counts == 1)
@@ -75,8 +82,9 @@ def say_unseen(task: Task) -> None:
         names = [task.class_names[label] for label in unseen]
         number = int(np.isin(task.test.labels, unseen).sum())
         say(
-            f"{task.name}: {number} of the {task.test.num_examples} images to "
-            "test on are of classes without an image to learn from: "
+            f"{task.name}: {number} of the {task.test.num_examples} "
+            f"{task.medium} to test on are of classes without one to learn "
+            "from: "
             f"{', '.join(names[:SHOWN_CLASSES])}"
             + (", ..." if len(names) > SHOWN_CLASSES else "")
         )
@@ -91,8 +99,9 @@ def load_task(
 
     Args:
         task: a TFDS name; a folder with one sub-folder of images a class,
-            below `train/` and `test/` if it has both; or the path of an .npz
-            with `images` and `labels`.
+            below `train/` and `test/` if it has both; the path of an .npz
+            with `images` and `labels`; or of texts a CSV or JSONL file with
+            `text` and `label`, or a folder of two, `train` and `test`.
         data_dir: str. The folder of TFDS data sets, or None.
         num_examples: int. Training images, at most: the first ones of a TFDS
             set, and of others the first by the hash of their content. None
@@ -107,13 +116,16 @@ def load_task(
         raise ValueError(
             f"`num_examples` must be at least 2. Received: {num_examples}."
         )
-    if path.is_dir():
+    sides = _text_sides(path)
+    if sides is not None:
+        loaded = _from_texts(path, *sides)
+    elif path.is_dir():
         loaded = _from_folder(path)
     elif path.suffix == ".npz" or path.is_file():
         loaded = _from_npz(path)
     elif len(path.parts) > 1 and not data_dir and not _is_tfds(str(task)):
         raise FileNotFoundError(
-            "A task must be a TFDS name, a folder of images or an .npz. "
+            f"{tfds_reader.TASK_RULE} "
             f"Received: {str(task)!r}, which does not exist."
         )
     else:
@@ -133,7 +145,7 @@ def split_by_hash(contents: list[bytes]) -> tuple[list[int], list[int]]:
     Returns:
         Indices of the training contents, and of the test contents.
     """
-    return _split([hashlib.sha256(content).digest() for content in contents])
+    return _split([_digest(content) for content in contents])
 
 
 def _split(digests: list[bytes]) -> tuple[list[int], list[int]]:
@@ -166,8 +178,10 @@ def _from_tfds(
         train = f"train[:{num_examples}]"
     train, test = (tfds_reader.read(builder, s) for s in (train, "test"))
     if num_examples is not None:  # training finds what is damaged itself
-        train = _without_damaged(train.take(num_examples))
-    if train.class_names != test.class_names:  # texts: each split has its own
+        train = train.take(num_examples)
+        is_text = train.medium == TEXTS
+        train = (texts.without_faulty if is_text else _without_damaged)(train)
+    if train.class_names != test.class_names:  # each split has its own
         names = sorted({*train.class_names, *test.class_names})
         train, test = (_renamed(images, names) for images in (train, test))
     return Task(name, train, test)
@@ -234,10 +248,42 @@ def _from_folder(path: Path) -> Task:
     )
 
 
+def _text_sides(path: Path) -> tuple[Path, Path | None] | None:
+    """Finds the training and the test texts; None where there are none."""
+    if path.suffix in texts.ENDINGS and not path.is_dir():
+        return path, None
+    for ending in texts.ENDINGS:
+        train, test = path / f"train{ending}", path / f"test{ending}"
+        if train.is_file() and test.is_file():
+            return train, test
+    return None
+
+
+def _from_texts(path: Path, train: Path, test: Path | None) -> Task:
+    rows = texts.read_texts(train)
+    held_out = [] if test is None else texts.read_texts(test)
+    names = sorted({row.label for row in (*rows, *held_out)})
+    place = {name: label for label, name in enumerate(names)}
+    order, own = _split([_digest(row.text) for row in rows])
+    if test is None:
+        held_out = [rows[i] for i in own]
+    else:  # all of them, in the order of the hash
+        order = sorted([*order, *own], key=lambda i: _digest(rows[i].text))
+    sides = [
+        texts.to_texts(side, [place[row.label] for row in side], names)
+        for side in ([rows[i] for i in order], held_out)
+    ]
+    return Task(path.stem, *sides)
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
 def _from_npz(path: Path) -> Task:
     if not path.exists():
         raise FileNotFoundError(
-            "A task must be a TFDS name, a folder of images or an .npz. "
+            f"{tfds_reader.TASK_RULE} "
             f"Received: {str(path)!r}, which does not exist."
         )
     try:

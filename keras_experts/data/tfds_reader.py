@@ -1,10 +1,21 @@
 """Prepared TFDS data sets, of which any image can be read at any time."""
 
+import dataclasses
+
 from keras_experts.data.label_rows import LabelRows
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.record_index import RecordIndex
 from keras_experts.data.record_index import RecordReader
 from keras_experts.data.record_index import index_files
+from keras_experts.mediums import IMAGES
+from keras_experts.mediums import TEXTS
+
+TASK_RULE = (
+    "A task must be a TFDS name, a folder of images, an .npz, or a CSV or "
+    "JSONL file of texts."
+)
+# The feature that examples of each kind are, texts where there is no image.
+CONTENTS = {IMAGES: "image", TEXTS: "text"}
 
 
 def prepared_builder(name: str, data_dir: str | None):
@@ -26,7 +37,7 @@ def prepared_builder(name: str, data_dir: str | None):
         builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
     except (DatasetNotFoundError, ValueError):  # of a name TFDS cannot have
         raise FileNotFoundError(
-            "A task must be a TFDS name, a folder of images or an .npz. "
+            f"{TASK_RULE} "
             f"Received: {name!r}, which is no path and no data set {place}."
         ) from None
     if not builder.info.splits:
@@ -44,27 +55,44 @@ def prepared_builder(name: str, data_dir: str | None):
 
 
 def read(builder, split: str) -> LabeledImages:
-    """Reads one split of one label an image; images stay encoded.
+    """Reads one split of one label an image or text; images stay encoded.
 
     Labels that are texts become classes: those of the split, sorted.
 
     Raises:
-        ValueError: if the data set has no `image` and `label`, or no such
-            split.
+        ValueError: if the data set has no `image` or `text` and `label`, or
+            no such split.
     """
-    check_image(builder)
+    medium = medium_of(builder)
     names = class_names(builder, "label")
     if not is_single(builder, "label"):
         raise ValueError(
-            "A data set of labelled images must have the features `image` and "
-            f"`label` (a class). Received: {builder.name} with "
+            "A data set of a task must have the features `image` or `text`, "
+            f"and `label` (a class). Received: {builder.name} with "
             f"{sorted(builder.info.features)}."
         )
-    index = index_split(builder, split, ("label",))
+    index = index_split(builder, split, ("label",), CONTENTS[medium])
     labels = index.labels["label"].values.astype("int64")
     if names is None:
         names = index.texts["label"]
-    return LabeledImages(RecordReader(index), labels, names, name=index.name_of)
+    images = LabeledImages(RecordReader(index), labels, names)
+    return dataclasses.replace(images, name=index.name_of, medium=medium)
+
+
+def medium_of(builder) -> str:
+    """Tells whether a data set is of images, or else of texts.
+
+    Raises:
+        ValueError: if it has neither the feature `image` nor `text`.
+    """
+    import tensorflow_datasets as tfds
+
+    feature = dict(builder.info.features).get(CONTENTS[TEXTS])
+    has_image = CONTENTS[IMAGES] in builder.info.features
+    if isinstance(feature, tfds.features.Text) and not has_image:
+        return TEXTS
+    check_image(builder)
+    return IMAGES
 
 
 def check_image(builder) -> None:
@@ -120,12 +148,15 @@ def read_labels(builder, split: str, key: str) -> tuple[LabelRows, list[str]]:
         ValueError: if there is no such feature or split.
     """
     names = class_names(builder, key)
-    index = index_split(builder, split, (key,), images=False)
+    index = index_split(builder, split, (key,), content=None)
     return index.labels[key], names or index.texts.get(key, [])
 
 
 def index_split(
-    builder, split: str, label_keys: tuple[str, ...], images: bool = True
+    builder,
+    split: str,
+    label_keys: tuple[str, ...],
+    content: str | None = CONTENTS[IMAGES],
 ) -> RecordIndex:
     """Finds the examples of a split, in their order on disk.
 
@@ -133,13 +164,14 @@ def index_split(
         builder: TFDS builder.
         split: str. Such as "train", "train[:1000]" or "train+test".
         label_keys: names of the features that are labels.
-        images: bool. Whether to look for the images too.
+        content: str. The feature that the examples are, "image" or "text";
+            None to look at labels alone.
 
     Raises:
         ValueError: if there is no such split, it is empty, or a label is no
             class.
     """
-    index = index_features(builder, split, label_keys, images)
+    index = index_features(builder, split, label_keys, content)
     for key in label_keys:
         names, values = class_names(builder, key), index.labels[key].values
         # TFDS writes -1 where a label is secret.
@@ -153,7 +185,10 @@ def index_split(
 
 
 def index_features(
-    builder, split: str, keys: tuple[str, ...], images: bool = True
+    builder,
+    split: str,
+    keys: tuple[str, ...],
+    content: str | None = CONTENTS[IMAGES],
 ) -> RecordIndex:
     """As `index_split`, of any features, which may be inner ones.
 
@@ -176,7 +211,7 @@ def index_features(
         )
     return index_files(
         [part.filename for part in parts],
-        "image" if images else None,
+        content,
         keys,
         [(part.skip, None if part.take < 0 else part.take) for part in parts],
     )

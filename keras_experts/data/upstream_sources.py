@@ -3,6 +3,7 @@
 import collections
 import csv
 import dataclasses
+from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from keras_experts import config
 from keras_experts.data import folders
+from keras_experts.data import texts
 from keras_experts.data import tfds_reader
 from keras_experts.data.label_rows import LabelRows
 from keras_experts.data.labeled_images import LabeledImages
@@ -119,11 +121,11 @@ def folder_upstream(
     names = sorted({name for _, (name,) in rows})
     _check_nodes(dag, names)
     if test_folder is None:
-        train, test = (_below(folder, side) for side in _held_out(rows))
+        train, test = (_below(folder, side) for side in hold_out(rows))
     else:
         train = _below(folder, rows)
         test = _below(test_folder, _list_folder(test_folder))
-    return _from_rows(Path(folder).resolve().name, dag, names, train, test)
+    return from_rows(Path(folder).resolve().name, dag, names, train, test)
 
 
 @config.register
@@ -151,7 +153,7 @@ def csv_upstream(
     rows = _read_image_list(images)
     names = sorted({name for _, row in rows for name in row})
     _check_nodes(dag, names)
-    sides = _held_out(rows)
+    sides = hold_out(rows)
     if test_images is not None:
         sides = rows, _read_image_list(test_images)
     root = Path(folder) if folder else Path(images).parent
@@ -161,7 +163,7 @@ def csv_upstream(
             raise FileNotFoundError(
                 f"An image must be there. Received: {path}, which is not."
             )
-    return _from_rows(Path(images).stem, dag, names, *sides)
+    return from_rows(Path(images).stem, dag, names, *sides)
 
 
 def count_labels(
@@ -169,21 +171,25 @@ def count_labels(
 ) -> dict[tuple[str, ...], int]:
     """Counts which labels occur together, image by image, without decoding.
 
-    Of a CSV and of a folder those images are left out that are held out where
-    there is no test set.
+    Of a file and of a folder those images are left out that are held out
+    where there is no test set.
 
     Args:
-        name: str. TFDS name, or the path of a CSV as in `csv_upstream` or of a
-            folder as in `folder_upstream`.
+        name: str. TFDS name, or the path of a CSV as in `csv_upstream`, of
+            texts as in `text_upstream`, or of a folder as in
+            `folder_upstream`.
         label_key: str. A feature of class labels or texts, one or a sequence.
         data_dir: str. The TFDS folder, or None for TFDS' default.
         split: str. TFDS split.
     """
+    if texts.is_text_file(name):
+        train, _ = hold_out(texts.read_nodes(name), texts.key_of)
+        return dict(collections.Counter(labels for _, labels in train))
     if name.endswith(".csv"):
-        train, _ = _held_out(_read_image_list(name))
+        train, _ = hold_out(_read_image_list(name))
         return dict(collections.Counter(labels for _, labels in train))
     if data_dir is None and Path(name).is_dir():
-        train, _ = _held_out(_list_folder(name))
+        train, _ = hold_out(_list_folder(name))
         return dict(collections.Counter(labels for _, labels in train))
     counts: dict[tuple[str, ...], int] = {}
     builder = tfds_reader.prepared_builder(name, data_dir)
@@ -262,20 +268,46 @@ def _below(folder: str | Path, rows: Rows) -> Rows:
     return [(str(Path(folder) / path), labels) for path, labels in rows]
 
 
-def _held_out(rows: Rows) -> tuple[Rows, Rows]:
-    """Splits images into training and test by the hash of their paths."""
-    keys = [Path(path).as_posix().encode() for path, _ in rows]
+def _path_key(path: str) -> bytes:
+    return Path(path).as_posix().encode()
+
+
+def hold_out(
+    rows: Rows, key: Callable[..., bytes] = _path_key
+) -> tuple[Rows, Rows]:
+    """Splits images into training and test by the hash of their paths.
+
+    Args:
+        rows: pairs of what an image is and its labels.
+        key: function of the first of a pair to what is hashed.
+    """
+    keys = [key(image) for image, _ in rows]
     train, test = ([rows[i] for i in side] for side in split_by_hash(keys))
     return train, test
 
 
-def _from_rows(
+def from_rows(
     name: str,
     dag: Hierarchy,
     classes: list[str],
     train: Rows,
     test: Rows,
+    make: Callable[..., LabeledImages] = folders.from_paths,
 ) -> Upstream:
+    """Makes upstream data of what each image is, and of its labels.
+
+    Args:
+        name: str. Of the data set.
+        dag: Hierarchy.
+        classes: list of str. The node of each class label.
+        train: pairs of an image's path and its labels, nodes.
+        test: as `train`.
+        make: function of the first parts of the pairs and of `classes` to
+            LabeledImages without labels.
+
+    Raises:
+        ValueError: if a label is no node of the hierarchy.
+    """
     nodes = sorted(dag.parents)
     place = {node: row for row, node in enumerate(nodes)}
     column = {node: label for label, node in enumerate(classes)}
@@ -288,7 +320,7 @@ def _from_rows(
         labels = LabelRows.of_lengths(
             [column.get(node, -1) for node in flat], lengths
         )
-        images = folders.from_paths([path for path, _ in rows], classes)
+        images = make([content for content, _ in rows], classes)
         sets.append(
             dataclasses.replace(images, labels=_single(labels), nodes=node_rows)
         )

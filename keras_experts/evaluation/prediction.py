@@ -1,29 +1,33 @@
-"""Labelled probabilities for image files, from a fine-tuned classifier."""
+"""Labelled probabilities for images and texts, from a fine-tuned classifier."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from keras_experts.console import progress
 from keras_experts.console import say
 from keras_experts.data import folders
+from keras_experts.data import texts
 from keras_experts.data.preprocessing import resize
+from keras_experts.mediums import TEXTS
 from keras_experts.saved_models.handles import read_metadata
 from keras_experts.saved_models.loading import load_module
 from keras_experts.training.finetuning import MODULE_FOLDER
 
 
 def predict(model: str | Path, paths: Sequence[str | Path]) -> list[dict]:
-    """Classifies image files, and all images below folders.
+    """Classifies image files and all images below folders, or texts.
 
     Args:
         model: the output folder of `finetune`, or its `module/`.
-        paths: files and folders.
+        paths: files and folders of images; or for a classifier of texts CSV
+            and JSONL files with `text`, and other files, a text each.
 
     Returns:
         list of dict, in the order of the files, without those that are no
-        whole image (they are named on stderr): `file`, `class`,
+        whole image or text (they are named on stderr): `file`, `class`,
         `probability` and `probabilities` (by class name), in [0, 1].
 
     Raises:
@@ -40,6 +44,15 @@ def predict(model: str | Path, paths: Sequence[str | Path]) -> list[dict]:
             "A model to predict with must be one that `finetune` wrote. "
             f"Received: {model}, which names no classes."
         )
+    names = metadata["class_names"]
+    if metadata.get("medium") == TEXTS:
+        found = _read_texts(paths)
+        logits = module(tf.constant([row.text for row in found]))
+        probabilities = tf.nn.softmax(logits).numpy()
+        return [
+            _row(row.name, probabilities[place], names)
+            for place, row in enumerate(found)
+        ]
     rows = []
     files = _expand(paths)
     with progress("predicting", len(files)) as bar:
@@ -52,21 +65,7 @@ def predict(model: str | Path, paths: Sequence[str | Path]) -> list[dict]:
                 continue
             image = resize(content, metadata["image_size"])
             probabilities = tf.nn.softmax(module(image[None])[0]).numpy()
-            best = int(probabilities.argmax())
-            rows.append(
-                {
-                    "file": str(path),
-                    "class": metadata["class_names"][best],
-                    "probability": float(probabilities[best]),
-                    "probabilities": dict(
-                        zip(
-                            metadata["class_names"],
-                            probabilities.tolist(),
-                            strict=True,
-                        )
-                    ),
-                }
-            )
+            rows.append(_row(str(path), probabilities, names))
     if not rows:
         raise ValueError(
             "One of the files must be a whole image. "
@@ -75,14 +74,49 @@ def predict(model: str | Path, paths: Sequence[str | Path]) -> list[dict]:
     return rows
 
 
+def _row(file: str, probabilities: np.ndarray, names: list[str]) -> dict:
+    best = int(probabilities.argmax())
+    return {
+        "file": file,
+        "class": names[best],
+        "probability": float(probabilities[best]),
+        "probabilities": dict(zip(names, probabilities.tolist(), strict=True)),
+    }
+
+
+def _read_texts(paths: Sequence[str | Path]) -> list[texts.TextRow]:
+    found = []
+    for path in map(Path, paths):
+        if path.suffix in texts.ENDINGS:
+            found += texts.read_texts(path, labelled=False)
+            continue
+        _check_exists(path)
+        content = path.read_bytes()
+        fault = texts.fault_of(content)
+        if fault is not None:
+            say(f"Left out {path}: {fault}")
+            continue
+        found.append(texts.TextRow(content, None, str(path)))
+    if not found:
+        raise ValueError(
+            "One of the files must hold a text. "
+            f"Received: {len(paths)}, none of which does."
+        )
+    return found
+
+
+def _check_exists(path: Path) -> None:
+    if not path.exists():
+        raise FileNotFoundError(
+            "Files to classify must exist. "
+            f"Received: {str(path)!r}, which does not."
+        )
+
+
 def _expand(paths: Sequence[str | Path]) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, paths):
-        if not path.exists():
-            raise FileNotFoundError(
-                "Files to classify must exist. "
-                f"Received: {str(path)!r}, which does not."
-            )
+        _check_exists(path)
         found = folders.list_images(path) if path.is_dir() else [path]
         if not found:
             raise ValueError(

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_experts import templates
+from keras_experts.mediums import IMAGES
+from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
 
 # Tags of tfhub.dev, by what stands in the name of a data set.
@@ -19,8 +21,13 @@ DATASET_TAGS = {
 OTHER_DATASET = "other"
 ARCHITECTURE_TAGS = {50: "resnet50-v2", 101: "resnet101-v2"}
 OTHER_ARCHITECTURE = "resnet"
-FEATURES_TASK = "image-feature-vector"
-TASKS = {handles.EPN: "image-classification"}
+TEXT_ARCHITECTURE = "transformer"
+FEATURES_TASKS = {IMAGES: "image-feature-vector", TEXTS: "text-embedding"}
+TASKS = {
+    handles.EPN: "image-classification",
+    handles.PREPROCESSOR: "text-preprocessing",
+}
+NETWORKS = {IMAGES: "BiT network", TEXTS: "Text encoder"}
 LICENSES = (
     *("apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-nc-4.0"),
     *("cddl-1.0", "custom", "epl-2.0", "gpl-2.0", "gpl-3.0", "lgpl-2.0"),
@@ -44,11 +51,12 @@ def card(row: dict, license: str, base_url: str) -> str:
         base_url: str. Where the collection is to be found, or "".
     """
     return templates.render(
-        "module.md.j2",
+        "text_module.md.j2" if _medium(row) == TEXTS else "module.md.j2",
         row=row,
         url=_url(base_url, row["handle"]),
         asset_path=_url(base_url, row["archive"]),
         description=description(row),
+        preprocessor=_url(base_url, row.get("preprocessor") or row["handle"]),
         overview=_overview(row),
         **_tags(row),
         license=license,
@@ -85,7 +93,10 @@ def publisher_page(publisher: str) -> str:
 def description(row: dict) -> str:
     """Describes a module in a line."""
     if row["kind"] == handles.BASELINE:
-        return "BiT network trained on all of the upstream images."
+        network, medium = NETWORKS[_medium(row)], _medium(row)
+        return f"{network} trained on all of the upstream {medium}."
+    if row["kind"] == handles.PREPROCESSOR:
+        return "Preprocessor of the texts that its collection's encoders take."
     if row["kind"] == handles.BANK:
         return (
             f"BiT network with {len(row['experts'])} adapter experts, chosen "
@@ -99,14 +110,22 @@ def description(row: dict) -> str:
     domain = row["domain"].replace("_", " ")
     # Random images and clusters have no node.
     part = "subtree" if row["synset"] else "part of the data"
-    return f'BiT network specialised on the "{domain}" {part}.'
+    network = NETWORKS[_medium(row)]
+    return f'{network} specialised on the "{domain}" {part}.'
 
 
 def _overview(row: dict) -> str:
     if row["kind"] == handles.BASELINE:
         return (
             "The baseline of its collection, which the experts start from: "
-            f"trained on all upstream images, {row['num_classes']:,} classes."
+            f"trained on all upstream {_medium(row)}, "
+            f"{row['num_classes']:,} classes."
+        )
+    if row["kind"] == handles.PREPROCESSOR:
+        return (
+            f"It turns texts into the numbers of {row['vocabulary_size']:,} "
+            "word pieces, without case and accents, as BERT's preprocessors "
+            f"do. The vocabulary was learned from {row['num_images']:,} texts."
         )
     if row["kind"] == handles.BANK:
         return (
@@ -129,21 +148,28 @@ def _overview(row: dict) -> str:
     }[row["kind"]]
     return (
         f"An expert for {domain}{node}: {how}, trained for "
-        f"{row['num_steps']:,} steps of {row['batch_size']} images."
+        f"{row['num_steps']:,} steps of {row['batch_size']} {_medium(row)}."
     )
 
 
+def _medium(row: dict) -> str:
+    return row.get("medium", IMAGES)
+
+
 def _task(row: dict) -> str:
-    return TASKS.get(row["kind"], FEATURES_TASK)
+    return TASKS.get(row["kind"], FEATURES_TASKS[_medium(row)])
 
 
 def _tags(row: dict) -> dict[str, str]:
     name = row["dataset"].lower()
     found = [tag for part, tag in DATASET_TAGS.items() if part in name]
+    architecture = ARCHITECTURE_TAGS.get(row["depth"], OTHER_ARCHITECTURE)
+    if _medium(row) == TEXTS:
+        architecture = TEXT_ARCHITECTURE
     return {
         "task": _task(row),
         "dataset": found[0] if found else OTHER_DATASET,
-        "architecture": ARCHITECTURE_TAGS.get(row["depth"], OTHER_ARCHITECTURE),
+        "architecture": architecture,
     }
 
 

@@ -8,10 +8,14 @@ from keras_experts import domains
 from keras_experts.console import progress
 from keras_experts.exporting.collection_writer import CollectionWriter
 from keras_experts.exporting.collection_writer import Publication
+from keras_experts.mediums import TEXTS
 from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.backbone import BitResNet
 from keras_experts.saved_models import handles
+
+# What is told of what a network takes, of images and of texts.
+OF_INPUTS = ("image_size", "medium", "seq_length", "vocabulary_sha256")
 
 
 def export_run(
@@ -22,9 +26,10 @@ def export_run(
 ) -> list[dict]:
     """Exports all that a run has trained; what is there already stays.
 
-    That is the baseline, the experts, a bank of those that are adapters, and
-    the expert prediction network, with what selection needs of the upstream's
-    labels: the baseline's head, and label priors where the run has them.
+    That is the baseline, the experts, a bank of those that are adapters, the
+    expert prediction network and the preprocessor of texts, with what
+    selection needs of the upstream's labels: the baseline's head, and label
+    priors where the run has them.
 
     Args:
         workdir: folder of the run.
@@ -49,11 +54,17 @@ def export_run(
     names = _module_names(experts)  # before all the work
     has_bank = any(kind == handles.ADAPTER for kind, _ in experts)
     epn = run_folder.load_epn(workdir)
-    steps = 1 + len(experts) + has_bank + (epn is not None)
+    is_text = row.get("medium") == TEXTS
+    steps = 1 + len(experts) + has_bank + (epn is not None) + is_text
     with (
         CollectionWriter(Path(output), publication) as writer,
         progress("exporting", steps) as bar,
     ):
+        shared = {}
+        if is_text:
+            shared = _add_preprocessor(writer, workdir, row)
+            bar.advance(1)
+        row |= shared
         source = workdir / "baseline"
         prior = run_folder.read_label_prior(source)
         writer.add_network(handles.BASELINE, baseline, row, source, head, prior)
@@ -65,6 +76,7 @@ def export_run(
             own = run_folder.read_label_prior(source)
             part = names[kind, name]
             # Adapters share the baseline's head; full experts' are too large.
+            told |= shared
             writer.add_network(part, network, told, source, prior=own)
             if kind == handles.ADAPTER:
                 adapters[name] = {"name": name, **told}, own
@@ -79,6 +91,14 @@ def export_run(
             writer.add_epn(epn[0], _epn_row(epn[1], figures))
             bar.advance(1)
         return writer.finish()
+
+
+def _add_preprocessor(
+    writer: CollectionWriter, workdir: Path, row: dict
+) -> dict:
+    """Adds what tokenises texts, and gives what encoders tell of it."""
+    folder = workdir / handles.PREPROCESSOR
+    return {"preprocessor": writer.add_preprocessor(folder, row)}
 
 
 def _load_expert(
@@ -104,6 +124,7 @@ def _module_names(
         wanted[kind, name] = f"{name}-full" if kind == handles.FULL else name
     names = {}
     taken = {handles.BASELINE, handles.BANK, handles.EPN}
+    taken.add(handles.PREPROCESSOR)
     # What needs no cleaning first: others do not change its handle.
     for expert in sorted(
         wanted, key=lambda e: wanted[e] != handles.clean_name(wanted[e])
@@ -163,5 +184,5 @@ def _row(
         "batch_size": figures["batch_size"],
         "top1": top1,
         "top1_baseline": top1_baseline,
-        "image_size": figures["image_size"],
+        **{key: figures[key] for key in OF_INPUTS if key in figures},
     }

@@ -1,7 +1,6 @@
 """Adding modules to a collection, with their archives and cards."""
 
 import dataclasses
-import fcntl
 import functools
 import hashlib
 import json
@@ -9,7 +8,6 @@ import re
 from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 import keras
 import numpy as np
@@ -19,17 +17,21 @@ from keras_experts.exporting import archives
 from keras_experts.exporting import cards
 from keras_experts.exporting.bank_module import write_bank
 from keras_experts.exporting.extras import Extras
+from keras_experts.exporting.locking import lock
 from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.backbone import BitResNet
 from keras_experts.models.bit_weights import fingerprint
+from keras_experts.models.text_encoder import TextEncoder
 from keras_experts.saved_models import handles
+from keras_experts.saved_models.preprocessor import describe
+from keras_experts.saved_models.preprocessor import read_vocabulary
+from keras_experts.saved_models.preprocessor import write_preprocessor
 from keras_experts.saved_models.upstream_labels import Head
 from keras_experts.saved_models.upstream_labels import stack_priors
+from keras_experts.saved_models.writing import write_encoder
 from keras_experts.saved_models.writing import write_keras_module
 
-# Stays in the collection: it is the lock on it that tells of a writer.
-LOCK_FILE = ".lock"
 VERSION_PATTERN = re.compile(r"(\d+)(\.tar\.gz)?", re.ASCII)
 
 
@@ -83,7 +85,7 @@ class CollectionWriter:
         self._output = output
         self._publication = publication
         output.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(output)
+        self._lock = lock(output)
         try:
             known = (output / handles.COLLECTION_FILE).exists()
             rows = handles.read_rows(output) if known else []
@@ -101,7 +103,7 @@ class CollectionWriter:
     def add_network(
         self,
         name: str,
-        network: BitResNet,
+        network: BitResNet | TextEncoder,
         row: dict,
         source: Path,
         head: Head | None = None,
@@ -111,7 +113,8 @@ class CollectionWriter:
 
         Args:
             name: str. Last part of its handle.
-            network: `BitResNet`.
+            network: `BitResNet`, or `TextEncoder`, whose `row` names its
+                `preprocessor`.
             row: dict. What is published of its training.
             source: folder that may hold samples of its images.
             head: Head. Of a baseline, what its features were trained with.
@@ -124,7 +127,7 @@ class CollectionWriter:
         """
         samples = source / run_folder.SAMPLES_FILE
         published = self._publication.samples and samples.exists()
-        model = heads.image_features(network)
+        model = heads.features_of(network)
         metadata = {
             **row,
             "name": name,
@@ -138,6 +141,8 @@ class CollectionWriter:
         write = functools.partial(
             write_keras_module, model=model, output_name="features"
         )
+        if isinstance(network, TextEncoder):
+            write = functools.partial(write_encoder, encoder=network)
         self._add(metadata, extras, write)
 
     def add_bank(
@@ -210,6 +215,29 @@ class CollectionWriter:
             write_keras_module, model=network, output_name="probabilities"
         )
         self._add(metadata, Extras(), write)
+
+    def add_preprocessor(self, preprocessor: Path, row: dict) -> str:
+        """Adds what tokenises the texts of all encoders; gives its handle.
+
+        Args:
+            preprocessor: folder of one of ours.
+            row: dict. What is published of the baseline's training.
+        """
+        vocabulary = read_vocabulary(preprocessor)
+        length = row["seq_length"]
+        metadata = {
+            **row,
+            **dict(num_classes=0, num_steps=0, batch_size=0, top1=None),
+            **describe(vocabulary, length),
+            **dict(num_features=length, parameters=0, depth=0),
+            "name": handles.PREPROCESSOR,
+            "fine_tunable": False,
+        }
+
+        def write(folder, metadata, extras):
+            write_preprocessor(folder, vocabulary, length, metadata)
+
+        return self._add(metadata, Extras(), write)
 
     def finish(self) -> list[dict]:
         """Writes the collection's pages and `collection.json`, the last.
@@ -306,20 +334,6 @@ class CollectionWriter:
         if handles.is_saved_model(folder):
             return _digest(handles.read_metadata(str(folder)))
         return self._rows.get(handle, {}).get("digest")
-
-
-def _lock(folder: Path) -> TextIO:
-    """Locks a collection until the file is closed or the process ends."""
-    file = open(folder / LOCK_FILE, "a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise BlockingIOError(
-            "A collection must have one writer at a time. "
-            f"Received: {folder}, which has another."
-        ) from error
-    return file
 
 
 def _digest(metadata: dict) -> str:

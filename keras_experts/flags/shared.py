@@ -32,7 +32,7 @@ def add_strategies(command) -> None:
 def add_task(command, **several) -> None:
     """Adds the flags of a downstream task."""
     add = command.add_argument
-    what = "TFDS name, image folder or .npz"
+    what = "TFDS name, image folder, .npz, CSV or JSONL of texts"
     add("--task", required=True, help=what, **several)
     add("--data_dir", help="folder of TFDS data sets")
     add("--num_examples", type=int, default=1000, help="[1000]")

@@ -88,10 +88,11 @@ def _add_predict(parsers) -> None:
         parsers,
         "predict",
         transfer.predict,
-        "Classify image files and folders.",
+        "Classify image files and folders, or texts.",
     )
     command.add_argument("--model", required=True, help="finetune's output")
-    command.add_argument("files", nargs="+", help="images and folders")
+    what = "images and folders, or files of texts"
+    command.add_argument("files", nargs="+", help=what)
     command.add_argument("--json", help="file, or - for stdout")
 
 

@@ -9,7 +9,9 @@ __getattr__, __dir__, __all__ = attach(
         "AdapterGroups": "adapter_groups",
         "HubLayer": "hub_layer",
         "LabelRouter": "label_router",
+        "MaskedMean": "masked_mean",
         "ResidualAdapter": "residual_adapter",
         "StandardizedConv2D": "standardized_conv",
+        "TextEmbedding": "text_embedding",
     },
 )

@@ -6,6 +6,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "BitResNet": "backbone",
+        "TextEncoder": "text_encoder",
         "add_adapters": "experts",
         "add_head": "heads",
         "bit_resnet": "backbone",

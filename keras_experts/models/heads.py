@@ -1,9 +1,12 @@
-"""From images as people have them to features, and to classes."""
+"""From images or texts as people have them to features, and to classes."""
 
 import keras
 
+from keras_experts.mediums import DEFAULT
+from keras_experts.mediums import PACKED
 from keras_experts.models import experts as expert_models
 from keras_experts.models.backbone import BitResNet
+from keras_experts.models.text_encoder import TextEncoder
 
 HEAD_NAME = "head"
 FEATURES_NAME = "features"
@@ -32,6 +35,33 @@ def image_features(backbone: BitResNet) -> keras.Model:
     return keras.Model(images, features, name=FEATURES_NAME)
 
 
+def text_features(encoder: keras.layers.Layer) -> keras.Model:
+    """Puts an encoder of texts behind one tensor of all that it takes.
+
+    Args:
+        encoder: layer from the dict of the common text API to a dict with
+            `default`, or to features alone.
+
+    Returns:
+        Model from int32 tokens `(batch, 3, length)`, ids, mask and types, to
+        features `(batch, channels)`, float32.
+    """
+    tokens = keras.Input((len(PACKED), None), dtype="int32", name="tokens")
+    parts = {key: tokens[:, row] for row, key in enumerate(PACKED)}
+    features = encoder(parts)
+    if isinstance(features, dict):
+        features = features[DEFAULT]
+    features = keras.layers.Activation("linear", dtype="float32")(features)
+    return keras.Model(tokens, features, name=FEATURES_NAME)
+
+
+def features_of(network: keras.Model) -> keras.Model:
+    """Puts a network of images or of texts behind its input convention."""
+    if isinstance(network, TextEncoder):
+        return text_features(network)
+    return image_features(network)
+
+
 def add_head(features: keras.layers.Layer, num_classes: int) -> keras.Model:
     """Puts a new linear head on a feature extractor.
 
@@ -39,31 +69,37 @@ def add_head(features: keras.layers.Layer, num_classes: int) -> keras.Model:
     probability.
 
     Args:
-        features: layer or model from images `(batch, height, width, 3)`,
-            values in [0, 1], to features `(batch, channels)`.
+        features: model, such as `features_of` gives, or a layer from images
+            `(batch, height, width, 3)`, values in [0, 1], to features
+            `(batch, channels)`.
         num_classes: int. Number of logits, at least 1.
 
     Returns:
-        Model from images to logits `(batch, num_classes)`, float32.
+        Model of the same inputs to logits `(batch, num_classes)`, float32.
     """
-    images = keras.Input((None, None, 3), name="images")
+    inputs = keras.Input((None, None, 3), name="images")
+    if isinstance(features, keras.Model):
+        given = features.input
+        inputs = keras.Input(
+            given.shape[1:], dtype=given.dtype, name=given.name
+        )
     head = keras.layers.Dense(
         num_classes,
         kernel_initializer="zeros",
         dtype="float32",
         name=HEAD_NAME,
     )
-    outputs = head(features(images))
-    return keras.Model(images, outputs, name="classifier")
+    outputs = head(features(inputs))
+    return keras.Model(inputs, outputs, name="classifier")
 
 
-def backbone_of(classifier: keras.Model) -> BitResNet:
-    """Finds the backbone inside `add_head(image_features(backbone))`."""
+def backbone_of(classifier: keras.Model) -> BitResNet | TextEncoder:
+    """Finds the backbone inside `add_head(features_of(backbone))`."""
     for layer in classifier.get_layer(FEATURES_NAME).layers:
-        if isinstance(layer, BitResNet):
+        if isinstance(layer, BitResNet | TextEncoder):
             return layer
     raise ValueError(
-        "The classifier must be made from a BitResNet. "
+        "The classifier must be made from a BitResNet or a TextEncoder. "
         f"Received: {classifier.name}."
     )
 

@@ -2,17 +2,19 @@
 
 import numpy as np
 
+from keras_experts.mediums import TEXTS
 from keras_experts.models import experts as expert_models
 from keras_experts.models.backbone import BitResNet
 from keras_experts.models.bit_weights import assign
 from keras_experts.models.bit_weights import named_variables
+from keras_experts.models.text_encoder import TextEncoder
 from keras_experts.saved_models.handles import BASELINE
 from keras_experts.saved_models.handles import check_expert
 
 
 def rebuild(
     metadata: dict, weights: dict[str, np.ndarray], name: str
-) -> BitResNet:
+) -> BitResNet | TextEncoder:
     """Builds the network of a module of ours, float32.
 
     Args:
@@ -24,11 +26,12 @@ def rebuild(
     Raises:
         ValueError: if there is no such network, or the weights are not its.
     """
+    kind = TextEncoder if metadata.get("medium") == TEXTS else BitResNet
     try:
-        model = BitResNet.from_config(metadata["backbone"])
+        model = kind.from_config(metadata["backbone"])
     except TypeError as error:
         raise ValueError(
-            "A module's metadata must describe a BitResNet. "
+            f"A module's metadata must describe a {kind.__name__}. "
             f"Received: {name} ({error})."
         ) from error
     values = {key: value.astype(np.float32) for key, value in weights.items()}

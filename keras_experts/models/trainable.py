@@ -6,12 +6,19 @@ from collections.abc import Sequence
 import keras
 
 from keras_experts.layers.standardized_conv import StandardizedConv2D
+from keras_experts.layers.text_embedding import TextEmbedding
 from keras_experts.models.backbone import BitResNet
 from keras_experts.models.experts import ADAPTER_PREFIX
 from keras_experts.models.heads import HEAD_NAME
+from keras_experts.models.text_encoder import TextEncoder
 
-# Of all variables; norms are those outside adapters, blocks the convolutions.
+# Of all variables; norms are those outside adapters, blocks the convolutions,
+# or of texts the tables, the attention and the layers on each token.
 GROUPS = ("head", "adapters", "norms", "blocks")
+BLOCKS = (
+    *(StandardizedConv2D, TextEmbedding),
+    *(keras.layers.MultiHeadAttention, keras.layers.Dense),
+)
 
 
 def check_groups(groups: Sequence[str]) -> None:
@@ -65,19 +72,21 @@ def _parts(
             yield "head", layer
         elif isinstance(layer, keras.Model):
             for inner in layer.layers:
-                if isinstance(inner, BitResNet):
+                if isinstance(inner, BitResNet | TextEncoder):
                     yield from _parts_of_backbone(inner)
+                elif inner.variables:  # another's encoder of texts
+                    yield None, inner
         elif layer.variables:
             yield None, layer
 
 
 def _parts_of_backbone(
-    backbone: BitResNet,
+    backbone: BitResNet | TextEncoder,
 ) -> Iterator[tuple[str, keras.layers.Layer]]:
     for layer in backbone.layers:
         if layer.name.startswith(ADAPTER_PREFIX):
             yield "adapters", layer
-        elif isinstance(layer, StandardizedConv2D):
+        elif isinstance(layer, BLOCKS):
             yield "blocks", layer
         elif layer.variables:
             yield "norms", layer

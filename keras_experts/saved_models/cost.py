@@ -7,6 +7,8 @@ from collections.abc import Callable
 import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
 
+from keras_experts.mediums import PACKED
+
 # Of an output's element: what a convolution or a product adds up is counted
 # from the kernel, two operations a product.
 ELEMENTWISE = frozenset(
@@ -52,8 +54,29 @@ def measure_cost(model: Callable, image_size: int, channels: int = 3) -> Cost:
         ValueError: if the graph has a convolution or a product of which the
             shape is not known.
     """
-    spec = tf.TensorSpec((1, image_size, image_size, channels), tf.float32)
-    traced = tf.function(lambda images: model(images))
+    shape = (1, image_size, image_size, channels)
+    return measure_inputs(model, tf.TensorSpec(shape, tf.float32))
+
+
+def measure_encoder(encoder: Callable, seq_length: int) -> Cost:
+    """Counts what a forward pass of one text takes.
+
+    Args:
+        encoder: as in TensorFlow Hub's common API of texts.
+        seq_length: int. Tokens.
+    """
+    spec = tf.TensorSpec((1, seq_length), tf.int32)
+    return measure_inputs(encoder, dict.fromkeys(PACKED, spec))
+
+
+def measure_inputs(model: Callable, spec) -> Cost:
+    """Counts what a call takes, as `measure_cost`.
+
+    Args:
+        model: function of what `spec` says.
+        spec: structure of tf.TensorSpec, all of a known shape.
+    """
+    traced = tf.function(lambda inputs: model(inputs))
     concrete = traced.get_concrete_function(spec)
     variables = {id(v.handle): v for v in concrete.graph.variables}.values()
     graph = frozen_graph(concrete)

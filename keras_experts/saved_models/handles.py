@@ -12,6 +12,7 @@ from pathlib import Path
 from keras_experts import files
 from keras_experts.checks import first_line
 from keras_experts.config import find_shared
+from keras_experts.mediums import TEXTS
 
 # Outside `assets/`: TensorFlow ignores it, and hub archives may hold it.
 METADATA_FILE = Path("assets.extra") / "keras_experts.json"
@@ -21,6 +22,7 @@ BASELINE = "baseline"  # kind and name of a collection's baseline
 BANK = "bank"  # kind and name of a module of many experts
 BUILTIN = "builtin"  # handle of the bank that comes with the package
 EPN = "epn"  # kind and name of an expert prediction network
+PREPROCESSOR = "preprocessor"  # kind and name of what tokenises texts
 ADAPTER, FULL = "adapter", "full"  # kinds of experts
 DEFAULT_IMAGE_SIZE = 224
 
@@ -61,7 +63,6 @@ MODULE_FIELDS = {
     "num_classes": int,
     "num_steps": int,
     "batch_size": int,
-    "image_size": int,
     "num_features": int,
     "parameters": int,
     "fine_tunable": bool,
@@ -80,18 +81,37 @@ ROW_FIELDS = {
 # Not all modules tell these, but all code that asks expects the types.
 METADATA_FIELDS = {
     **MODULE_FIELDS,
+    "image_size": int,
     "experts": list,
     "backbone": dict,
     "loss": str,
+    "medium": str,
+    "preprocessor": str,
+    "seq_length": int,
+    "vocabulary_sha256": str,
 }
 
 
 def split(handle: str) -> tuple[str, str | None]:
-    """Splits `MODULE#part` into the module and the part of it, or None."""
+    """Splits `MODULE#part` into the module and the part of it, or None.
+
+    Of `ENCODER@PREPROCESSOR` it gives the encoder.
+    """
     if Path(handle).exists():
         return handle, None
+    handle, _ = split_preprocessor(handle)
     module, mark, part = handle.rpartition("#")
     return (module, part) if mark else (handle, None)
+
+
+def split_preprocessor(handle: str) -> tuple[str, str | None]:
+    """Splits `ENCODER@PREPROCESSOR`; gives None where none is named."""
+    module, mark, preprocessor = handle.rpartition("@")
+    # The user of "https://user@host/module" is no encoder.
+    is_host = "://" in module and "/" not in module.partition("://")[2]
+    if not mark or is_host or Path(handle).exists():
+        return handle, None
+    return module, preprocessor
 
 
 def is_saved_model(path: str | Path) -> bool:
@@ -292,7 +312,10 @@ def check_module(content: dict, source: str | Path) -> None:
     kind, domain = content["kind"], content["domain"]
     are_names = all(isinstance(name, str) for name in content["parents"])
     is_expert = kind in (ADAPTER, FULL)
-    is_kind = is_expert or kind in (BASELINE, BANK, EPN)
+    is_kind = is_expert or kind in (BASELINE, BANK, EPN, PREPROCESSOR)
+    is_text = content.get("medium") == TEXTS
+    size = "seq_length" if is_text else "image_size"
+    _check_fields(content, {size: int}, what, source)
     _check_field(is_kind, content, "kind", what, source)
     _check_field(are_names, content, "parents", what, source)
     _check_field(not is_expert or domain, content, "domain", what, source)

@@ -9,11 +9,13 @@ import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from keras_experts.checks import first_line
+from keras_experts.mediums import import_tensorflow_text
 from keras_experts.saved_models import inspection
 from keras_experts.saved_models.handles import resolve
 from keras_experts.saved_models.handles import split
 
 EXPERT_PREFIX = "experts_"
+UNKNOWN_OPERATION = "Op type not registered"  # TensorFlow's words
 
 
 def attribute_of(expert: str) -> str:
@@ -43,13 +45,24 @@ def load_module(
     if not trust:
         inspection.check_operations(path, handle)
     try:
-        root = tf.saved_model.load(str(path))
+        root = _load(str(path))
     except Exception as error:
         raise ValueError(
             "A module must be a SavedModel that TensorFlow loads. "
             f"Received: {handle} ({first_line(error)})."
         ) from error
     return part_of(root, handle, is_callable)
+
+
+def _load(path: str):
+    """Loads a SavedModel, with tensorflow-text where it has its operations."""
+    try:
+        return tf.saved_model.load(path)
+    except Exception as error:
+        if UNKNOWN_OPERATION not in str(error):
+            raise
+    import_tensorflow_text("A module with operations of tensorflow-text")
+    return tf.saved_model.load(path)
 
 
 def part_of(root, handle: str, is_callable: bool = True) -> Callable:

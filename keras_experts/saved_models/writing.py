@@ -18,10 +18,13 @@ import keras
 import tensorflow as tf
 
 from keras_experts import files
+from keras_experts.mediums import PACKED
 from keras_experts.saved_models.handles import METADATA_FILE
 
 # Any batch, any size; values in [0, 1].
 IMAGES = tf.TensorSpec((None, None, None, 3), tf.float32, "inputs")
+# What encoders of texts take: any batch, any length.
+TOKENS = {key: tf.TensorSpec((None, None), tf.int32, key) for key in PACKED}
 
 
 def reusable_object(
@@ -100,32 +103,76 @@ def write_keras_module(
         extras: files, as in `write_module`.
         signatures: traced functions by name, beside `serving_default`.
     """
+    root, forward = keras_object(model, IMAGES)
+
+    @tf.function(input_signature=[IMAGES])
+    def serve(inputs):
+        return {output_name: forward(inputs)}
+
+    signatures = {"serving_default": serve, **(signatures or {})}
+    write_module(directory, root, signatures, metadata, extras)
+
+
+def write_encoder(
+    directory: str | Path,
+    encoder: keras.Model,
+    metadata: dict,
+    extras: Iterable[Path] = (),
+) -> None:
+    """Writes an encoder of texts, as TensorFlow Hub's common API wants it.
+
+    Args:
+        directory: folder to make; must be new or empty.
+        encoder: from a dict of int32 `(batch, length)` to a dict of floats,
+            as `TextEncoder`.
+        metadata: dict. As in `write_module`.
+        extras: files, as in `write_module`.
+    """
+    root, forward = keras_object(encoder, TOKENS)
+
+    @tf.function(input_signature=[TOKENS[key] for key in PACKED])
+    def serve(input_word_ids, input_mask, input_type_ids):
+        tensors = (input_word_ids, input_mask, input_type_ids)
+        return forward(dict(zip(PACKED, tensors, strict=True)))
+
+    write_module(directory, root, {"serving_default": serve}, metadata, extras)
+
+
+def keras_object(
+    model: Callable, inputs, keras_model: keras.Model | None = None
+) -> tuple[tf.train.Checkpoint, Callable]:
+    """Makes a Keras model what loads as a callable object.
+
+    Args:
+        model: keras.Model, or a function with its arguments.
+        inputs: structure of tf.TensorSpec.
+        keras_model: whose variables a function uses.
+
+    Returns:
+        The object, and the traced function of inputs that predicts.
+    """
+    keras_model = model if keras_model is None else keras_model
     forward = {
         training: tf.function(
             functools.partial(model, training=training),
-            input_signature=[IMAGES],
+            input_signature=[inputs],
         )
         for training in (False, True)
     }
-    if not _tells_training(model):
+    if not _tells_training(keras_model):
         forward[True] = forward[False]  # stored once
 
     def call(inputs, training=False):
         return forward[training](inputs)
 
-    @tf.function(input_signature=[IMAGES])
-    def serve(inputs):
-        return {output_name: forward[False](inputs)}
-
     root = reusable_object(
         call,
-        [((IMAGES,), {"training": training}) for training in (False, True)],
-        [variable.value for variable in model.variables],
-        [variable.value for variable in model.trainable_variables],
-        _penalties(model),
+        [((inputs,), {"training": training}) for training in (False, True)],
+        [variable.value for variable in keras_model.variables],
+        [variable.value for variable in keras_model.trainable_variables],
+        _penalties(keras_model),
     )
-    signatures = {"serving_default": serve, **(signatures or {})}
-    write_module(directory, root, signatures, metadata, extras)
+    return root, forward[False]
 
 
 def _tells_training(model: keras.Model) -> bool:

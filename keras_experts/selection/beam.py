@@ -87,7 +87,9 @@ def _run(work: Work, embedder) -> Iterator[tuple[str, tuple]]:
     """Gives of each candidate places of images and rows, or a reason."""
     memo = files.cache_folder() / "fingerprints"
     try:
-        described = [describe(c, memo) for c in work.candidates]
+        described = [
+            describe(c, memo, embedder.medium) for c in work.candidates
+        ]
         names = {
             d.part: c.handle
             for d, c in zip(described, work.candidates, strict=True)

@@ -1,4 +1,4 @@
-"""Images through modules."""
+"""Images and texts through modules."""
 
 import functools
 from collections import OrderedDict
@@ -15,15 +15,18 @@ from keras_experts.data.batches import evaluation_batches
 from keras_experts.data.batches import first_damaged
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import resize
+from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
 from keras_experts.saved_models.loading import load_module
 from keras_experts.saved_models.loading import part_of
+from keras_experts.saved_models.text_modules import TextModule
 from keras_experts.selection.modules import UNIT_RANGE
 from keras_experts.selection.modules import Source
 
 # Images of a batch, and its pixels: what a network makes of 16 images of 224
 # pixels is read again while it is near (5 % faster than 50, on 2 cores).
 BATCH_SIZES, BATCH_PIXELS = (8, 50), 16 * 224**2
+TEXT_BATCH = 32
 # Fewer pixels in all are faster without XLA: compiling an R50 takes about as
 # long as it saves on so many (measured on 2 cores).
 COMPILE_PIXELS = 8_000_000
@@ -39,14 +42,18 @@ FeatureBatch = tuple[np.ndarray, str | None, np.ndarray | ValueError]
 
 
 class Embedder:
-    """Runs images through modules.
+    """Runs images, or texts, through modules.
 
     Args:
         images: LabeledImages.
         trust: bool. As in `load_module`.
+
+    Attributes:
+        medium: str. What the examples are.
     """
 
     def __init__(self, images: LabeledImages, trust: bool = False):
+        self.medium = images.medium
         self._images = images
         self._trust = trust
         self._loaded: OrderedDict[Source, LoadedSource] = OrderedDict()
@@ -103,10 +110,13 @@ class Embedder:
     def _batches(
         self, source: Source, indices: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Gives indices, and scaled images in the source's range.
+        """Gives indices, and scaled images in the source's range, or texts.
 
         Compiled code sees one shape: the last batch is filled with zeros.
         """
+        if source.medium == TEXTS:
+            yield from _text_batches(self._images, indices)
+            return
         batch_size = min(batch_size_for(source.image_size), len(indices))
         low, high = source.input_range
         scaled = self._scaled_batches(source.image_size, indices, batch_size)
@@ -140,6 +150,18 @@ class Embedder:
             yield batch
 
 
+def _text_batches(
+    images: LabeledImages, indices: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Gives indices and texts, of one number: empty ones fill the last."""
+    batch_size = min(TEXT_BATCH, len(indices))
+    for start in range(0, len(indices), batch_size):
+        chosen = indices[start : start + batch_size]
+        batch = np.full(batch_size, b"", object)
+        batch[: len(chosen)] = images.read(chosen)
+        yield chosen, batch
+
+
 def batch_size_for(image_size: int) -> int:
     """Gives how many images of `image_size` pixels square go together."""
     least, most = BATCH_SIZES
@@ -157,6 +179,9 @@ class LoadedSource:
         self._experts: dict[str, int] = {}
         if source.function is not None:
             self._root = source.function
+            return
+        if source.medium == TEXTS:
+            self._root = TextModule(source.module, trust)
             return
         metadata = handles.read_metadata(source.module)
         self._root = load_module(source.module, trust, is_callable=False)
@@ -180,6 +205,11 @@ class LoadedSource:
         try:
             outputs = self._call(tf.constant(images), part)
         except _Refused as refused:
+            if self._source.medium == TEXTS:
+                raise ValueError(
+                    "A text module must give features of texts. "
+                    f"Received: {name} ({first_line(refused.reason)})."
+                ) from refused.reason
             raise ValueError(
                 "A module must take float images (batch, height, width, 3). "
                 f"Received: {name}, which fails on {images.shape} "
@@ -196,7 +226,8 @@ class LoadedSource:
         return self._calls[part](self.compiles, images)
 
     def _part(self, part: str | None) -> Callable:
-        if self._source.function is not None:
+        is_whole = self._source.medium == TEXTS and part is None
+        if self._source.function is not None or is_whole:
             return self._root
         return part_of(self._root, self._source.name_of(part))
 

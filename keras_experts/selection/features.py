@@ -163,11 +163,11 @@ class Features:
     def _describe(self, candidate: Candidate) -> Described | None:
         if candidate not in self._described:
             try:
-                described = fingerprints.describe(candidate, self._memo)
+                told = (candidate, self._memo, self.images.medium)
+                self._described[candidate] = fingerprints.describe(*told)
             except FAILURES as error:
                 self._fail(candidate, error)
                 return None
-            self._described[candidate] = described
         return self._described[candidate]
 
     def _fail(self, candidate: Candidate, error: Exception) -> None:

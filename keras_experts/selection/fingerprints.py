@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from keras_experts import files
+from keras_experts.mediums import IMAGES
+from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import inspection
+from keras_experts.saved_models import text_modules
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import Source
 
@@ -42,28 +45,58 @@ class Described:
     key: str | None
 
 
-def describe(candidate: Candidate, memo: Path) -> Described:
+def describe(
+    candidate: Candidate, memo: Path, medium: str = IMAGES
+) -> Described:
     """Finds out what a candidate is, without loading it.
 
     Args:
         candidate: Candidate; downloaded if need be.
         memo: folder that keeps what reading whole modules gave.
+        medium: str. What the task is of, "images" or "texts".
 
     Raises:
         FileNotFoundError: if there is no such module.
-        ValueError: if it is no SavedModel.
+        ValueError: if it is no SavedModel, or does not take what the task is
+            of.
     """
     if candidate.function is not None:
         size = _checked_size(candidate, handles.DEFAULT_IMAGE_SIZE)
         source = Source(
-            candidate.handle, size, candidate.input_range, candidate.function
+            *(candidate.handle, size, candidate.input_range),
+            *(candidate.function, medium),
         )
         return Described(source, None, _key(_of_model(candidate), source, None))
     module, part = handles.split(candidate.handle)
     known = _recall(handles.resolve(module), memo)
+    text_modules.check_medium(candidate.handle, known["takes"], medium)
+    if medium == TEXTS:
+        return _describe_text(candidate, known, part, memo)
     size = _checked_size(candidate, known["image_size"])
     source = Source(module, size, candidate.input_range)
     return Described(source, part, _key(known["sha256"], source, part))
+
+
+def _describe_text(
+    candidate: Candidate, known: dict, part: str | None, memo: Path
+) -> Described:
+    """As `describe`, of a text module: its features are its preprocessor's too.
+
+    Args:
+        candidate: Candidate.
+        known: dict. Of `_recall`.
+        part: str. Its part of the module, or None.
+        memo: as in `describe`.
+    """
+    module, digest = candidate.handle, known["sha256"]
+    if known["takes"] == text_modules.TOKENS:
+        encoder, _ = handles.split(candidate.handle)
+        preprocessor = text_modules.preprocessor_of(candidate.handle)
+        text_modules.check_fit(encoder, preprocessor)
+        digest += _recall(handles.resolve(preprocessor), memo)["sha256"]
+        module = f"{encoder}@{preprocessor}"
+    source = Source(module, 0, candidate.input_range, medium=TEXTS)
+    return Described(source, part, _key(digest, source, part))
 
 
 def _checked_size(candidate: Candidate, default: int) -> int:
@@ -104,7 +137,7 @@ def _recall(path: Path, memo: Path) -> dict:
     ]
     try:
         known = files.read_json(place)
-        if known["status"] == status:
+        if known["status"] == status and "takes" in known:
             return known
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not there, or damaged: made again
@@ -112,6 +145,7 @@ def _recall(path: Path, memo: Path) -> dict:
         "status": status,
         "sha256": _of_files(path),
         "image_size": _image_size(path),
+        "takes": text_modules.takes(path),
     }
     with contextlib.suppress(OSError):  # full, or a cache only to be read
         files.write_json(place, known)

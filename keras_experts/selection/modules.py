@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_experts.config import find_shared
+from keras_experts.mediums import IMAGES
 from keras_experts.saved_models import handles
 
 SHIPPED = re.compile(r"\w+")  # the name of a pool of ours
@@ -18,6 +19,7 @@ OPTION = re.compile(
     r"\s+(baseline|image_size=\d+|input_range=-?[\d.]+,-?[\d.]+)$"
 )
 UNIT_RANGE = (0.0, 1.0)
+HELPERS = (handles.EPN, handles.PREPROCESSOR)  # kinds that give no features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,16 +59,19 @@ class Source:
     """What is loaded at a time: a SavedModel with all its parts, or a function.
 
     Attributes:
-        module: str. Path or URL of a SavedModel, without a part.
-        image_size: int. Side of its images, pixels.
+        module: str. Path or URL of a SavedModel, without a part; of texts,
+            with its preprocessor where it needs one.
+        image_size: int. Side of its images, pixels; 0 of texts.
         input_range: two floats. Values of black and white.
-        function: function of images, or None.
+        function: function of images or of texts, or None.
+        medium: str. What it takes, "images" or "texts".
     """
 
     module: str
     image_size: int
     input_range: tuple[float, float] = UNIT_RANGE
     function: Callable | None = None
+    medium: str = IMAGES
 
     def name_of(self, part: str | None) -> str:
         """Gives the handle of a part."""
@@ -81,8 +86,9 @@ def expand(modules: Iterable[Named]) -> list[Candidate]:
 
     Args:
         modules: what the user named: collections (folders that `export`
-            wrote), SavedModel folders, `BANK#expert`, URLs, pool files with
-            one of these a line, names of pools of ours in `export/pools/`,
+            wrote), SavedModel folders, `BANK#expert`, URLs, any of these with
+            its preprocessor of texts (`ENCODER@PREPROCESSOR`), pool files
+            with one of these a line, names of pools of ours in `export/pools/`,
             "builtin", which is the bank in `export/builtin/`, Keras models,
             other functions of images, and Candidates. In a pool file
             `baseline`, `image_size=299` and `input_range=-1,1` may follow a
@@ -97,7 +103,7 @@ def expand(modules: Iterable[Named]) -> list[Candidate]:
         ValueError: if a folder holds no module, a collection.json is not one
             of ours, or a pool file leads back to itself.
     """
-    found = [c for c in _expand_all(modules) if c.kind != handles.EPN]
+    found = [c for c in _expand_all(modules) if c.kind not in HELPERS]
     if not found:
         raise ValueError(
             "A pool must hold at least one module. Received: none."
@@ -139,6 +145,12 @@ def _expand_one(module: Named, pools: tuple[Path, ...]) -> list[Candidate]:
     if callable(module):
         return [_of_function(module)]
     module = str(module)
+    encoder, preprocessor = handles.split_preprocessor(module)
+    if preprocessor is not None:
+        return [
+            dataclasses.replace(c, handle=f"{c.handle}@{preprocessor}")
+            for c in _expand_one(encoder, pools)
+        ]
     path = Path(module)
     if "://" in module:
         return [Candidate(module, module)]
@@ -255,9 +267,10 @@ def _read_pool(path: Path, pools: tuple[Path, ...]) -> list[Candidate]:
         entry, options = _split_options(COMMENT.split(line, 1)[0].strip())
         if not entry:
             continue
-        is_local = "://" not in entry and not Path(entry).is_absolute()
-        if is_local and handles.split(entry)[0] != handles.BUILTIN:
-            entry = os.path.normpath(path.parent / entry)
+        encoder, preprocessor = handles.split_preprocessor(entry)
+        entry = _beside(path, encoder)
+        if preprocessor is not None:
+            entry = f"{entry}@{_beside(path, preprocessor)}"
         if Path(entry).resolve() in pools:
             raise ValueError(
                 f"A pool file must not name itself. Received: {path}."
@@ -265,6 +278,14 @@ def _read_pool(path: Path, pools: tuple[Path, ...]) -> list[Candidate]:
         for candidate in _expand_one(entry, pools):
             found.append(dataclasses.replace(candidate, **options))
     return found
+
+
+def _beside(pool: Path, module: str) -> str:
+    """Gives a module that a pool file names, relative to that file."""
+    is_ours = handles.split(module)[0] == handles.BUILTIN
+    if is_ours or "://" in module or Path(module).is_absolute():
+        return module
+    return os.path.normpath(pool.parent / module)
 
 
 def _split_options(line: str) -> tuple[str, dict]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from keras_experts.files import open_text
 from keras_experts.hierarchy import Hierarchy
+from keras_experts.mediums import import_tensorflow_text
 
 # Of an ending the one in its place, for nouns, in WordNet's order.
 DETACHMENTS = (
@@ -170,13 +171,7 @@ def normalize(texts: Sequence[str]) -> list[str]:
     Raises:
         ModuleNotFoundError: if tensorflow-text is not installed.
     """
-    try:
-        import tensorflow_text
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "Matching names needs the extra: pip install "
-            f"'keras_experts[text]'. Received: {error}."
-        ) from error
+    tensorflow_text = import_tensorflow_text("Matching names")
     import tensorflow as tf
 
     decomposed = tensorflow_text.normalize_utf8(list(texts), "NFKD")

@@ -11,6 +11,7 @@ import numpy as np
 from keras_experts import files
 from keras_experts import templates
 from keras_experts.data.tasks import Task
+from keras_experts.mediums import TEXTS
 from keras_experts.selection import charts
 from keras_experts.selection.features import Features
 from keras_experts.selection.modules import Candidate
@@ -24,6 +25,7 @@ from keras_experts.selection.statistics import Score
 NUM_SHOWN = 30  # rows of a list; the others are folded
 MOST_ROWS = 1000  # that are folded
 MOST_POINTS = 1000  # of a projection
+TEXT_LENGTH = 100  # characters shown of one
 NUM_EXAMPLES = 24  # images with their neighbours
 DEFAULT_EXAMPLES = 1000  # of `finetune --num_examples`
 
@@ -312,7 +314,15 @@ class _Page:
                 int(index): charts.thumbnail(image)
                 for index, image in zip(used, images, strict=True)
             },
+            "texts": self._texts(used),
         }
+
+    def _texts(self, used: np.ndarray) -> dict[int, str]:
+        """Gives the beginnings of texts; of images nothing."""
+        if self._task.medium != TEXTS:
+            return {}
+        found = zip(used, self._task.train.read(used), strict=True)
+        return {int(i): text.decode()[:TEXT_LENGTH] for i, text in found}
 
     def commands(self, task_flags: Sequence[str]) -> list[str] | None:
         """Gives what to run next; None where the pick is a function."""
@@ -326,4 +336,5 @@ class _Page:
         if candidate.image_size is not None:
             finetune += ["--image_size", str(candidate.image_size)]
         predict = ["keras-experts", "predict", "--model", "finetuned"]
-        return [shlex.join(finetune), shlex.join([*predict, "IMAGE.jpg"])]
+        example = "TEXTS.csv" if self._task.medium == TEXTS else "IMAGE.jpg"
+        return [shlex.join(finetune), shlex.join([*predict, example])]

@@ -72,6 +72,7 @@ class Worker:
             "module": source.module,
             "image_size": source.image_size,
             "input_range": source.input_range,
+            "medium": source.medium,
             "parts": list(parts),
             "indices": np.asarray(indices).tolist(),
         }
@@ -152,7 +153,8 @@ class Worker:
 
 
 def write_images(images: LabeledImages, folder: Path) -> None:
-    """Writes images to where another process reads some at a time."""
+    """Writes images or texts to where another process reads some at a time."""
+    (folder / "medium").write_text(images.medium)
     read = images.read(np.arange(images.num_examples))
     if read.dtype != object:
         np.save(folder / "pixels.npy", read)
@@ -166,6 +168,7 @@ def write_images(images: LabeledImages, folder: Path) -> None:
 
 def read_images(folder: Path) -> LabeledImages:
     """Opens what `write_images` wrote, without labels."""
+    medium = (folder / "medium").read_text()
     if (folder / "pixels.npy").exists():
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
         labels = np.full(len(pixels), -1, np.int64)
@@ -180,7 +183,8 @@ def read_images(folder: Path) -> LabeledImages:
             contents[row] = encoded[starts[place] : ends[place]].tobytes()
         return contents
 
-    return LabeledImages(read, np.full(len(ends), -1, np.int64), [])
+    labels = np.full(len(ends), -1, np.int64)
+    return LabeledImages(read, labels, [], medium=medium)
 
 
 def _send(connection: Connection, content: dict) -> None:
@@ -208,6 +212,7 @@ def _serve(connection: Connection, folder: Path, trust: bool) -> None:
             request["module"],
             request["image_size"],
             tuple(request["input_range"]),
+            medium=request["medium"],
         )
         try:
             batches = embedder.features(

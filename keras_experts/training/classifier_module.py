@@ -1,12 +1,18 @@
-"""Writing fine-tuned classifiers, which also take files as they are."""
+"""Writing fine-tuned classifiers, which take files or texts as they are."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from keras_experts.data.preprocessing import resize
+from keras_experts.mediums import TEXTS
+from keras_experts.saved_models.preprocessor import TEXT_BATCH
+from keras_experts.saved_models.writing import keras_object
 from keras_experts.saved_models.writing import write_keras_module
+from keras_experts.saved_models.writing import write_module
+from keras_experts.training.inputs import Inputs
 
 # TensorFlow Serving decodes what ends so from base64.
 FILES = tf.TensorSpec((None,), tf.string, "image_bytes")
@@ -15,7 +21,7 @@ FILES = tf.TensorSpec((None,), tf.string, "image_bytes")
 def write_classifier(
     directory: str | Path,
     model: keras.Model,
-    image_size: int,
+    inputs: Inputs,
     class_names: list[str],
     name: str,
 ) -> None:
@@ -30,11 +36,12 @@ def write_classifier(
         directory: folder to make; must be new or empty.
         model: from float images `(batch, height, width, 3)`, values in [0, 1],
             to logits `(batch, num_classes)`.
-        image_size: int. Side to scale to, pixels.
+        inputs: Inputs of images.
         class_names: of the logits.
         name: str.
     """
-    names = tf.constant(class_names)
+    image_size = inputs.facts["image_size"]
+    rank = _ranker(class_names)
 
     @tf.function(input_signature=[FILES])
     def serve_files(image_bytes):
@@ -45,12 +52,7 @@ def write_classifier(
                 (image_size, image_size, 3), tf.float32
             ),
         )
-        probabilities = tf.nn.softmax(model(images, training=False))
-        order = tf.argsort(probabilities, direction="DESCENDING", stable=True)
-        return {
-            "classes": tf.gather(names, order),
-            "probabilities": tf.gather(probabilities, order, batch_dims=1),
-        }
+        return rank(model(images, training=False))
 
     metadata = {
         "name": name,
@@ -65,3 +67,66 @@ def write_classifier(
         metadata,
         signatures={"serving_files": serve_files},
     )
+
+
+def write_text_classifier(
+    directory: str | Path,
+    model: keras.Model,
+    inputs: Inputs,
+    class_names: list[str],
+    name: str,
+) -> None:
+    """Writes a classifier of texts as a reusable SavedModel.
+
+    The root takes strings `(batch,)`, UTF-8, and gives logits; so does its
+    signature `serving_default`. `serving_texts` gives `classes` and
+    `probabilities` `(batch, num_classes)`, the most probable first.
+    TensorFlow needs `import tensorflow_text` to load it.
+
+    Args:
+        directory: folder to make; must be new or empty.
+        model: from tokens, as `text_features` takes them, to logits.
+        inputs: Inputs of texts.
+        class_names: of the logits.
+        name: str.
+    """
+    pack, rank = inputs.plain, _ranker(class_names)
+
+    def classify(texts, training=False):
+        return model(pack.batch(texts), training=training)
+
+    root, forward = keras_object(classify, TEXT_BATCH, model)
+    root.preprocessor = pack.module  # it may hold tables
+
+    @tf.function(input_signature=[TEXT_BATCH])
+    def serve(inputs):
+        return {"logits": forward(inputs)}
+
+    @tf.function(input_signature=[TEXT_BATCH])
+    def serve_texts(inputs):
+        return rank(forward(inputs))
+
+    metadata = {
+        "name": name,
+        "kind": "classifier",
+        "medium": TEXTS,
+        "seq_length": pack.seq_length,
+        "class_names": class_names,
+    }
+    signatures = {"serving_default": serve, "serving_texts": serve_texts}
+    write_module(directory, root, signatures, metadata)
+
+
+def _ranker(class_names: list[str]) -> Callable:
+    """Makes the function of logits to labelled probabilities."""
+    names = tf.constant(class_names)
+
+    def rank(logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        probabilities = tf.nn.softmax(logits)
+        order = tf.argsort(probabilities, direction="DESCENDING", stable=True)
+        return {
+            "classes": tf.gather(names, order),
+            "probabilities": tf.gather(probabilities, order, batch_dims=1),
+        }
+
+    return rank

@@ -1,6 +1,5 @@
 """What a network gives for all images of a set."""
 
-import functools
 from collections.abc import Callable
 
 import keras
@@ -13,7 +12,6 @@ from keras_experts.data.batches import evaluation_batches
 from keras_experts.data.batches import first_damaged
 from keras_experts.data.label_rows import Targets
 from keras_experts.data.labeled_images import LabeledImages
-from keras_experts.data.preprocessing import resize
 from keras_experts.training import distribution
 from keras_experts.training.runtime import Runtime
 
@@ -25,11 +23,11 @@ class Predictor:
     """Runs a network over sets of images; no image is left out.
 
     Args:
-        model: keras.Model from float images, values in [0, 1]; made in the
+        model: keras.Model from what `preprocess` gives; made in the
             strategy's scope.
         strategy: tf.distribute.Strategy.
         runtime: Runtime.
-        image_size: int. Pixels.
+        preprocess: function of an image, or a text, to what the model takes.
         reduce: function of the model's outputs `(batch, outputs)` to what is
             kept of them, `(batch, ...)`; all of them without it.
     """
@@ -39,11 +37,11 @@ class Predictor:
         model: keras.Model,
         strategy: tf.distribute.Strategy,
         runtime: Runtime,
-        image_size: int,
+        preprocess: Callable,
         reduce: Callable | None = None,
     ):
         self._strategy = strategy
-        self._image_size = image_size
+        self._preprocess = preprocess
 
         def forward(images: tf.Tensor) -> tf.Tensor:
             outputs = model(images, training=False)
@@ -79,7 +77,7 @@ class Predictor:
             return evaluation_batches(
                 images,
                 BATCH_SIZE,
-                functools.partial(resize, image_size=self._image_size),
+                self._preprocess,
                 replicas,
                 number,
             )

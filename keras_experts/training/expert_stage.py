@@ -22,6 +22,7 @@ from keras_experts.training import stages
 from keras_experts.training.evaluation import Predictor
 from keras_experts.training.evaluation import hits
 from keras_experts.training.evaluation import largest_of_first
+from keras_experts.training.inputs import Inputs
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.samples import write_samples
 from keras_experts.training.sgd import SgdOptions
@@ -41,7 +42,8 @@ class ExpertStage:
         classifier: keras.Model. The baseline.
         targets: Targets of the training images.
         example_loss: function of targets and logits to losses `(batch,)`.
-        preprocess: function of `(image, seed)`.
+        inputs: Inputs.
+        augmentation: function of `(image, seed)` and what inputs give it.
         learning_rates: float array `(num_steps,)`.
         batch_size: int. Images an update.
         options: SgdOptions.
@@ -59,7 +61,8 @@ class ExpertStage:
     classifier: keras.Model
     targets: Targets
     example_loss: Callable
-    preprocess: Callable
+    inputs: Inputs
+    augmentation: Callable
     learning_rates: np.ndarray
     batch_size: int
     options: SgdOptions
@@ -80,7 +83,7 @@ class ExpertStage:
             model,
             self.strategy,
             self.runtime,
-            self.baseline["image_size"],
+            self.inputs.plain,
             largest_of_first(len(self.data.classes)),
         )
 
@@ -90,9 +93,14 @@ class ExpertStage:
             self.classifier.get_layer(heads.FEATURES_NAME),
             self.strategy,
             self.runtime,
-            self.baseline["image_size"],
+            self.inputs.plain,
         )
         return predictor(images, "baseline's features")
+
+    @property
+    def preprocess(self) -> Callable:
+        """Function of an example and a seed to what the network takes."""
+        return self.inputs.augmented(self.augmentation)
 
     @functools.cached_property
     def baseline_hits(self) -> np.ndarray:
@@ -138,7 +146,7 @@ class ExpertStage:
             "synset": part.synset,
             "num_images": len(part.train),
             "num_classes": self._num_classes(part),
-            "image_size": self.baseline["image_size"],
+            **self.inputs.facts,
             "num_steps": len(self.learning_rates),
             "batch_size": self.batch_size,
             "bottleneck_ratio": self.settings["bottleneck_ratio"],

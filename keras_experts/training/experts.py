@@ -15,14 +15,17 @@ from keras_experts import config
 from keras_experts import files
 from keras_experts.data.streams import BatchPlan
 from keras_experts.data.upstream import Upstream
+from keras_experts.mediums import TEXTS
 from keras_experts.models import experts as expert_models
 from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.bit_weights import fingerprint
+from keras_experts.saved_models.text_modules import medium_of
 from keras_experts.training import distribution
 from keras_experts.training import stages
 from keras_experts.training.bank_sgd import BankSgd
 from keras_experts.training.expert_stage import ExpertStage
+from keras_experts.training.inputs import of_run
 from keras_experts.training.losses import make_loss
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.sgd import NetworkSgd
@@ -67,7 +70,7 @@ def train_experts(
         workdir: folder of the whole run; results go to `experts/KIND/NAME/`.
         kind: str. "adapter" or "full".
         upstream: function that reads the data.
-        augmentation: function of `(image, seed, image_size=...)`.
+        augmentation: as in `train_baseline`.
         schedule: function of the number of steps to rates `(num_steps,)`.
         num_steps: int. Updates of each expert.
         batch_size: int. Images of an update, over all replicas.
@@ -104,6 +107,11 @@ def train_experts(
     keras.utils.set_random_seed(seed)
     with strategy.scope(), stages.precision_of(precision):
         classifier, baseline = run_folder.load_baseline(workdir)
+    if kind == "adapter" and medium_of(baseline) == TEXTS:
+        raise ValueError(
+            "Adapters stand in networks of images; experts of texts are "
+            f"trained whole, kind='full'. Received: {kind!r}."
+        )
     settings = {
         "kind": kind,
         "upstream": stages.describe(upstream),
@@ -135,9 +143,8 @@ def train_experts(
         classifier=classifier,
         targets=data.targets(data.train, baseline["loss"]),
         example_loss=make_loss(baseline["loss"], label_smoothing),
-        preprocess=functools.partial(
-            augmentation, image_size=baseline["image_size"]
-        ),
+        inputs=of_run(workdir, baseline),
+        augmentation=augmentation,
         learning_rates=schedule(num_steps),
         batch_size=batch_size,
         options=options,

@@ -8,26 +8,32 @@ architecture, so it is built as a Keras model instead.
 """
 
 import keras
+import tensorflow as tf
 
 from keras_experts.layers.hub_layer import HubLayer
+from keras_experts.mediums import DEFAULT
+from keras_experts.mediums import PACKED
+from keras_experts.mediums import POOLED
 from keras_experts.models import heads
 from keras_experts.models import rebuilding
 from keras_experts.saved_models import handles
+from keras_experts.saved_models import text_modules
 from keras_experts.saved_models.loading import read_weights
 
 
 def load_features(
     handle: str, trust: bool = False
 ) -> tuple[keras.layers.Layer, bool]:
-    """Loads a module from images in [0, 1] to features, to be fine-tuned.
+    """Loads a module of images or of texts to features, to be fine-tuned.
 
     Args:
         handle: str. Path or URL of a reusable SavedModel; `MODULE#name` is an
-            expert of a bank.
+            expert of a bank. Of texts, an encoder as in `preprocessor_of`.
         trust: bool. As in `HubLayer`.
 
     Returns:
-        The layer, all trainable, and whether its gradients compile with XLA.
+        The layer, of images in [0, 1] or as `text_features` makes it, all
+        trainable, and whether its gradients compile with XLA.
 
     Raises:
         FileNotFoundError: if there is no such module.
@@ -39,6 +45,20 @@ def load_features(
         if metadata["kind"] == handles.BANK:
             _, expert = handles.split(handle)
             backbone = rebuilding.cut_out(backbone, metadata, expert, handle)
-        return heads.image_features(backbone), True
-    layer = HubLayer(handle, trainable=True, trust=trust)
+        return heads.features_of(backbone), True
+    encoder, _ = handles.split_preprocessor(handle)
+    layer = HubLayer(encoder, trainable=True, trust=trust)
+    if text_modules.takes(handles.resolve(handle)) == text_modules.TOKENS:
+        # Raises where it and its preprocessor do not fit.
+        text_modules.TextModule(handle, trust)(tf.constant(["a text"]))
+        return _of_encoder(layer), False
     return layer, False
+
+
+def _of_encoder(layer: HubLayer) -> keras.Model:
+    """Puts anybody's encoder of texts behind one tensor of tokens."""
+    keys = layer.compute_output_spec(
+        {key: keras.KerasTensor((None, None), "int32") for key in PACKED}
+    )
+    layer.output_key = DEFAULT if DEFAULT in keys else POOLED
+    return heads.text_features(layer)

@@ -19,11 +19,14 @@ from keras_experts.data.fingerprints import fingerprint
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
 from keras_experts.data.tasks import say_unseen
+from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
+from keras_experts.saved_models import text_modules
 from keras_experts.training import schedules
 from keras_experts.training.best_state import BestState
 from keras_experts.training.best_state import Validation
 from keras_experts.training.classifier_module import write_classifier
+from keras_experts.training.classifier_module import write_text_classifier
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.trainer import Training
 from keras_experts.training.transfer import Recipe
@@ -67,10 +70,11 @@ def finetune(
 
     Args:
         module: str. Path or URL of a reusable SavedModel; `MODULE#name` is an
-            expert of a bank, which is cut out.
-        task: TFDS name, folder of images, path of an .npz, or a Task.
-        output: folder to make: `module/` (a classifier from images to
-            logits, and from files to labelled probabilities), `model.keras`,
+            expert of a bank, which is cut out. Of texts, an encoder as in
+            `preprocessor_of`.
+        task: as in `load_task`, or a Task.
+        output: folder to make: `module/` (a classifier from images or texts
+            to logits, and to labelled probabilities), `model.keras`,
             `metrics.json` (with the confusion matrix of the test images),
             `curve.jsonl` (losses and rates), `report.html` (both as
             pictures) and `operative_config.gin`; with `validation` these are
@@ -111,7 +115,8 @@ def finetune(
             is out of its range.
     """
     started = time.monotonic()
-    check_at_least(image_size=(1 if image_size is None else image_size, 1))
+    if image_size is not None:
+        check_at_least(image_size=(image_size, 1))
     recipe = Recipe(
         num_images,
         batch_size,
@@ -129,6 +134,8 @@ def finetune(
     with files.whole_folder(output) as directory:
         if not isinstance(task, Task):
             task = load_task(task, data_dir, num_examples)
+        taken = text_modules.takes(handles.resolve(module))
+        text_modules.check_medium(module, taken, task.medium)
         settings = {
             "module": module,
             "weights": handles.weights_digest(module),
@@ -153,7 +160,7 @@ def finetune(
             trust,
             precision,
         )
-        settings["image_size"] = transfer.image_size
+        settings |= transfer.inputs.facts
         unfinished = _unfinished(output, settings)
         best = None
         if held_out is not None:
@@ -205,10 +212,12 @@ def _write(
 ) -> None:
     """Writes the network and what is told of it, beside its curve."""
     model = transfer.float32_model()
-    write_classifier(
+    of_texts = transfer.medium == TEXTS
+    write = write_text_classifier if of_texts else write_classifier
+    write(
         directory / MODULE_FOLDER,
         model,
-        transfer.image_size,
+        transfer.inputs,
         task.class_names,
         f"{metrics['expert']}_{task.name}",
     )
@@ -260,7 +269,7 @@ def _metrics(
         "groups": list(recipe.groups),
         "num_images": num_steps * batch_size,
         "batch_size": batch_size,
-        "image_size": transfer.image_size,
+        **transfer.inputs.facts,
         "strategy": strategy,
         "seed": seed,
         "train_accuracy": float(np.mean(predicted == task.train.labels)),

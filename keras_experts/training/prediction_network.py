@@ -1,6 +1,5 @@
 """The expert prediction network: it learns the hard-coded routing."""
 
-import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +15,16 @@ from keras_experts.data.streams import Stream
 from keras_experts.data.streams import stream_seed
 from keras_experts.data.upstream import Upstream
 from keras_experts.domains import read_experts
+from keras_experts.mediums import TEXTS
 from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.bit_weights import fingerprint
+from keras_experts.saved_models.text_modules import medium_of
 from keras_experts.training import distribution
 from keras_experts.training import stages
 from keras_experts.training.calibration import calibration
 from keras_experts.training.evaluation import Predictor
+from keras_experts.training.inputs import of_images
 from keras_experts.training.losses import make_loss
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.sgd import NetworkSgd
@@ -91,6 +93,11 @@ def train_epn(
         baseline, metadata = run_folder.load_baseline(workdir)
         features = baseline.get_layer(heads.FEATURES_NAME)
         model = heads.add_head(features, len(domains))
+    if medium_of(metadata) == TEXTS:
+        raise ValueError(
+            "Expert prediction is of images. "
+            f"Received: {workdir}, a run on texts."
+        )
     settings = {
         "upstream": stages.describe(upstream),
         "augmentation": stages.describe(augmentation),
@@ -109,7 +116,7 @@ def train_epn(
     if finished is not None:
         return finished
     data = upstream()
-    image_size = metadata["image_size"]
+    inputs = of_images(metadata["image_size"])
     sgd = NetworkSgd(
         model,
         make_loss("sigmoid"),
@@ -122,12 +129,12 @@ def train_epn(
     targets = data.expert_targets(data.train, synsets)
     training = Trainer(sgd, strategy, running).fit(
         [Stream(data.train, targets, stream_seed(seed, "epn"))],
-        functools.partial(augmentation, image_size=image_size),
+        inputs.augmented(augmentation),
         "expert prediction",
         directory,
         {**settings, "data": data.name},
     )
-    predictor = Predictor(model, strategy, running, image_size, tf.sigmoid)
+    predictor = Predictor(model, strategy, running, inputs.plain, tf.sigmoid)
     truth = data.expert_targets(data.test, synsets)
     truth = truth(np.arange(data.test.num_examples))
     probabilities = predictor(data.test)
@@ -137,7 +144,7 @@ def train_epn(
         "dataset": data.name,
         "experts": [domain.name for domain in domains],
         "synsets": synsets,
-        "image_size": image_size,
+        **inputs.facts,
         "num_images": data.train.num_examples,
         "num_steps": num_steps,
         "batch_size": batch_size,

@@ -1,6 +1,5 @@
 """The first upstream stage: the baseline."""
 
-import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,6 @@ import keras
 import numpy as np
 
 from keras_experts import config
-from keras_experts.checks import check_at_least
 from keras_experts.data.streams import BatchPlan
 from keras_experts.data.streams import Stream
 from keras_experts.data.streams import stream_seed
@@ -23,6 +21,7 @@ from keras_experts.training import stages
 from keras_experts.training.evaluation import Predictor
 from keras_experts.training.evaluation import hits
 from keras_experts.training.evaluation import largest_of_first
+from keras_experts.training.inputs import for_baseline
 from keras_experts.training.losses import make_loss
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.samples import write_samples
@@ -40,7 +39,8 @@ def train_baseline(
     schedule: Callable = gin.REQUIRED,
     num_steps: int = gin.REQUIRED,
     batch_size: int = gin.REQUIRED,
-    image_size: int = gin.REQUIRED,
+    image_size: int | None = None,
+    preprocessor: Callable | None = None,
     loss: str = "softmax",
     label_smoothing: float = 0.0,
     momentum: float = 0.9,
@@ -56,11 +56,14 @@ def train_baseline(
         workdir: folder of the whole run; the result goes to `baseline/`.
         upstream: function that reads the data.
         model: function that makes the backbone.
-        augmentation: function of `(image, seed, image_size=...)`.
+        augmentation: function of `(image, seed, image_size=...)`, or of
+            `(text, seed, pack=...)`.
         schedule: function of the number of steps to rates `(num_steps,)`.
         num_steps: int. Updates.
         batch_size: int. Images an update, over all replicas.
-        image_size: int. Side of the images, pixels.
+        image_size: int. Side of the images, pixels; None for texts.
+        preprocessor: function of texts, a folder and settings that makes the
+            preprocessor, `preprocessor/` of the run; None for images.
         loss: str. "softmax" over the classes, or "sigmoid" over the classes
             and their ancestors.
         label_smoothing: float. As in the losses, in [0, 1).
@@ -82,7 +85,6 @@ def train_baseline(
     started = time.monotonic()
     directory = Path(workdir) / "baseline"
     stages.check_lengths(num_steps, batch_size)
-    check_at_least(image_size=(image_size, 1))
     example_loss = make_loss(loss, label_smoothing)
     options = SgdOptions(clip_norm, weight_decay, momentum)
     settings = {
@@ -101,6 +103,8 @@ def train_baseline(
         "precision": precision,
         "seed": seed,
     }
+    if preprocessor is not None:
+        settings["preprocessor"] = stages.describe(preprocessor)
     finished = stages.read_finished(directory, settings)
     if finished is not None:
         return finished
@@ -108,9 +112,10 @@ def train_baseline(
     strategy = running.make_strategy()
     keras.utils.set_random_seed(seed)
     data = upstream()
+    inputs = for_baseline(Path(workdir), data, image_size, preprocessor)
     outputs = data.outputs(loss)
     with strategy.scope(), stages.precision_of(precision):
-        features = heads.image_features(model())
+        features = heads.features_of(model())
         classifier = heads.add_head(features, len(outputs))
     plan = BatchPlan(1, num_steps, batch_size)
     sgd = NetworkSgd(
@@ -126,7 +131,7 @@ def train_baseline(
     stream = Stream(data.train, targets, stream_seed(seed, "baseline"))
     training = Trainer(sgd, strategy, running).fit(
         [stream],
-        functools.partial(augmentation, image_size=image_size),
+        inputs.augmented(augmentation),
         "baseline",
         directory,
         {
@@ -140,7 +145,7 @@ def train_baseline(
         classifier,
         strategy,
         running,
-        image_size,
+        inputs.plain,
         largest_of_first(len(data.classes)),
     )
     right = hits(predictor(data.test), data.class_targets(data.test))
@@ -153,7 +158,7 @@ def train_baseline(
         "class_names": data.train.class_names,
         "outputs": outputs,
         "hierarchy": data.hierarchy.name,
-        "image_size": image_size,
+        **inputs.facts,
         "parameters": heads.backbone_of(classifier).count_params(),
         "num_images": data.train.num_examples,
         "num_steps": num_steps,

@@ -10,6 +10,7 @@ from keras_experts import files
 from keras_experts.data.batches import evaluation_batches
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import resize
+from keras_experts.mediums import IMAGES
 from keras_experts.models import run_folder
 
 NUM_SAMPLES = 8
@@ -23,11 +24,11 @@ def write_samples(
 
     Args:
         images: LabeledImages that were read before: none is damaged.
-        indices: those to choose from; where there are none, nothing is
-            written.
+        indices: those to choose from; where there are none, or they are
+            texts, nothing is written.
         directory: of the result they belong to.
     """
-    if not len(indices):
+    if not len(indices) or images.medium != IMAGES:
         return
     places = np.linspace(0, len(indices) - 1, min(NUM_SAMPLES, len(indices)))
     chosen = images.subset(np.asarray(indices)[places.astype(int)])

@@ -166,9 +166,11 @@ class NetworkSgd:
             penalty = self.model.losses
             if penalty:
                 loss += tf.add_n(penalty) / self._replicas
-        return loss, tape.gradient(
+        gradients = tape.gradient(
             loss, self._variables, unconnected_gradients="zero"
         )
+        # Those of an embedding come as the rows that were looked up.
+        return loss, [tf.convert_to_tensor(g) for g in gradients]
 
     def _update(self, strategy, gradients, rate):
         update = strategy.extended.update

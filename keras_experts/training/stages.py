@@ -25,6 +25,7 @@ from keras_experts.training.trainer import Training
 # What a file holds, and not where it lies or how it is read.
 PLACES = ("data_dir", "hierarchy", "classes", "experts")
 PLACES += ("folder", "test_folder", "images", "test_images")
+PLACES += ("train_texts", "test_texts")
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 

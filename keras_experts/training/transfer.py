@@ -19,6 +19,8 @@ from keras_experts.data.streams import BatchPlan
 from keras_experts.data.streams import Stream
 from keras_experts.data.streams import stream_seed
 from keras_experts.layers.hub_layer import HubLayer
+from keras_experts.mediums import IMAGES
+from keras_experts.mediums import TEXTS
 from keras_experts.models.heads import add_head
 from keras_experts.models.trainable import check_groups
 from keras_experts.models.trainable import train_only
@@ -30,6 +32,7 @@ from keras_experts.training.best_state import Validation
 from keras_experts.training.evaluation import Predictor
 from keras_experts.training.evaluation import largest_of_first
 from keras_experts.training.features import load_features
+from keras_experts.training.inputs import for_module
 from keras_experts.training.losses import softmax_loss
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.sgd import NetworkSgd
@@ -97,7 +100,8 @@ class Transfer:
 
     Args:
         module: str. Path or URL of a reusable SavedModel; `MODULE#name` is an
-            expert of a bank, which is cut out.
+            expert of a bank, which is cut out. Of texts, an encoder as in
+            `preprocessor_of`.
         num_classes: int.
         image_size: int. Pixels, or None for the module's own.
         runtime: Runtime.
@@ -106,14 +110,15 @@ class Transfer:
             are float32.
 
     Attributes:
-        model: keras.Model from images in [0, 1] to logits.
-        image_size: int.
+        model: keras.Model from images in [0, 1], or tokens, to logits.
+        inputs: Inputs.
+        medium: str. "images" or "texts".
         predict: function of images to classes `(n,)`.
         probabilities: function of images to float32 `(n, num_classes)`.
 
     Raises:
         FileNotFoundError: if there is no such module.
-        ValueError: if it does not give features of images.
+        ValueError: if it does not give features of images or texts.
     """
 
     def __init__(
@@ -130,10 +135,8 @@ class Transfer:
                 "A module to fine-tune must give features. Received: "
                 f"{module}, an expert prediction network."
             )
-        if image_size is None:
-            image_size = handles.image_size(module)
-        check_at_least(image_size=(image_size, 1))
-        self.image_size = image_size
+        self.inputs = for_module(module, image_size, trust)
+        self.medium = self.inputs.facts.get("medium", IMAGES)
         self._num_classes = num_classes
         self._strategy = runtime.make_strategy()
         self._module, self._trust = module, trust
@@ -156,7 +159,11 @@ class Transfer:
 
     def _predictor(self, reduce: Callable) -> Predictor:
         return Predictor(
-            self.model, self._strategy, self._runtime, self.image_size, reduce
+            self.model,
+            self._strategy,
+            self._runtime,
+            self.inputs.plain,
+            reduce,
         )
 
     def fit(
@@ -184,6 +191,13 @@ class Transfer:
             FloatingPointError: if the loss is no longer finite.
         """
         number = images.num_examples
+        is_text = self.medium == TEXTS
+        if is_text and (recipe.flip or recipe.max_shift):
+            raise ValueError(
+                "Only images are flipped and shifted. "
+                f"Received: flip={recipe.flip} and "
+                f"max_shift={recipe.max_shift} for {name}, of texts."
+            )
         num_steps, batch_size = recipe.length(number)
         rates = schedules.bit_schedule(
             number, num_steps, batch_size, recipe.base_learning_rate
@@ -214,16 +228,12 @@ class Transfer:
         run = functools.partial(
             trainer.fit,
             [Stream(images, targets, stream_seed(seed, name))],
-            functools.partial(
-                flip_and_shift,
-                image_size=self.image_size,
-                flip=recipe.flip,
-                max_shift=recipe.max_shift,
-            ),
+            self._preprocess(recipe),
             f"fine-tuning on {name}",
             folder,
             settings,
-            mixup=schedules.bit_mixup(number),
+            # Numbers of tokens have no mean.
+            mixup=0.0 if is_text else schedules.bit_mixup(number),
         )
         if best is None:
             return run()
@@ -232,6 +242,17 @@ class Transfer:
             if best.look(step):
                 break
         return training
+
+    def _preprocess(self, recipe: Recipe) -> Callable:
+        """Makes the function of an example and a seed."""
+        if self.medium == TEXTS:
+            return lambda text, seed: self.inputs.plain(text)
+        return functools.partial(
+            flip_and_shift,
+            **self.inputs.arguments,
+            flip=recipe.flip,
+            max_shift=recipe.max_shift,
+        )
 
     def best_state(
         self, validation: Validation, images: LabeledImages, folder: Path

@@ -353,8 +353,8 @@ def test_classes_without_an_image_to_learn_from_are_named(capfd):
     test = from_arrays(images, np.array([2, 0, 1, 2, 2, 0]), names)
     say_unseen(Task("animals", train, test))
     assert capfd.readouterr().err == (
-        "animals: 3 of the 6 images to test on are of classes without an "
-        "image to learn from: cow\n"
+        "animals: 3 of the 6 images to test on are of classes without one "
+        "to learn from: cow\n"
     )
     say_unseen(Task("animals", train, train))
     assert capfd.readouterr().err == ""

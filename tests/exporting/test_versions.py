@@ -10,10 +10,10 @@ import keras
 import pytest
 
 from keras_experts import files
-from keras_experts.exporting import collection_writer
 from keras_experts.exporting.collection import export_run
 from keras_experts.exporting.collection_writer import CollectionWriter
 from keras_experts.exporting.collection_writer import Publication
+from keras_experts.exporting.locking import LOCK_FILE
 from keras_experts.models import bit_resnet
 from keras_experts.saved_models import handles
 
@@ -140,4 +140,4 @@ def test_killed_writer_leaves_no_lock(networks, tmp_path):
             add(tmp_path, networks[0])
         os.kill(process.pid, signal.SIGKILL)
     assert len(add(tmp_path, networks[0])) == 1
-    assert collection_writer.LOCK_FILE in os.listdir(tmp_path)
+    assert LOCK_FILE in os.listdir(tmp_path)

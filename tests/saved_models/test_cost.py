@@ -75,4 +75,4 @@ def test_inspect_tells_operations(baseline_module, capfd):
     cost = measure_cost(load_module(baseline_module), 24)
     assert (told["flops"], told["parameters"]) == (cost.flops, cost.parameters)
     assert cli.main(["inspect", baseline_module]) == 0
-    assert "operations of an image" not in capfd.readouterr().out
+    assert "operations of an example" not in capfd.readouterr().out

@@ -19,6 +19,7 @@ from keras_experts.data.label_rows import LabelRows
 from keras_experts.data.label_rows import Targets
 from keras_experts.data.labeled_images import from_contents
 from keras_experts.data.preprocessing import flip_and_shift
+from keras_experts.data.preprocessing import resize
 from keras_experts.data.streams import BatchPlan
 from keras_experts.data.streams import Stream
 from keras_experts.models import run_folder
@@ -409,7 +410,7 @@ def test_damaged_image_to_evaluate_on_is_named():
     data = from_contents(contents, np.zeros(80, int), ["a"])
     strategy = make_strategy()
     runtime = Runtime(compile=False)
-    predictor = Predictor(linear_model(), strategy, runtime, 12)
+    predictor = Predictor(linear_model(), strategy, runtime, plain_image)
     assert predictor(data.take(70)).shape == (70, 3)
     with pytest.raises(ValueError, match="Received: image 70, which cannot"):
         predictor(data)
@@ -430,6 +431,7 @@ def linear_model():
 
 
 preprocess = functools.partial(flip_and_shift, image_size=12)
+plain_image = functools.partial(resize, image_size=12)
 
 
 def test_signal_is_noted_once_and_then_has_its_usual_effect():

@@ -117,7 +117,7 @@ def finetune(options) -> None:
         *("module", "task", "output", "data_dir", "num_examples"),
         *("num_images", "batch_size", "base_learning_rate", "image_size"),
         *("flip", "max_shift", "groups", "validation", "patience"),
-        *("precision", "strategy", "seed", "trust"),
+        *("precision", "strategy", "seed", "trust", "input_range"),
     )
     metrics = finetune(**{name: getattr(options, name) for name in names})
     if metrics["accuracy"] is not None:
@@ -126,6 +126,7 @@ def finetune(options) -> None:
     if "best_step" in metrics:
         print(f"best step {metrics['best_step']}")
         print(f"validation accuracy {metrics['validation_accuracy']:.4f} share")
+    print(f"trained on {metrics['num_train']} examples")
     print(f"module {options.output}/module")
     print(f"page {options.output}/report.html")
     print(f"next keras-experts predict --model {options.output} FILES")
@@ -138,7 +139,7 @@ def predict(options) -> None:
     from keras_experts.console import print_table
     from keras_experts.evaluation.prediction import predict
 
-    rows = predict(options.model, options.files)
+    rows = predict(options.model, options.files, options.trust)
     if give_json(options.json, rows):
         return
     print_table(

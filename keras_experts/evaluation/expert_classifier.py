@@ -14,6 +14,7 @@ from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.labeled_images import from_contents
 from keras_experts.data.tasks import Task
+from keras_experts.saved_models.keras_models import module_of
 from keras_experts.selection.selector import select
 from keras_experts.training import schedules
 from keras_experts.training.transfer import Recipe
@@ -74,9 +75,13 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         names = [str(label) for label in classes]
         images = _to_images(X, labels, names)
         task = Task("the images", images, images.take(0))
+        pool = [
+            module_of(module) if isinstance(module, keras.Model) else module
+            for module in self.modules
+        ]
         selection = select(
             task,
-            self.modules,
+            pool,
             self.strategy,
             num_examples=images.num_examples,
             trust=self.trust,

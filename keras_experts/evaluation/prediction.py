@@ -17,13 +17,16 @@ from keras_experts.saved_models.loading import load_module
 from keras_experts.training.finetuning import MODULE_FOLDER
 
 
-def predict(model: str | Path, paths: Sequence[str | Path]) -> list[dict]:
+def predict(
+    model: str | Path, paths: Sequence[str | Path], trust: bool = False
+) -> list[dict]:
     """Classifies image files and all images below folders, or texts.
 
     Args:
         model: the output folder of `finetune`, or its `module/`.
         paths: files and folders of images; or for a classifier of texts CSV
             and JSONL files with `text`, and other files, a text each.
+        trust: bool. As in `load_module`.
 
     Returns:
         list of dict, in the order of the files, without those that are no
@@ -37,7 +40,7 @@ def predict(model: str | Path, paths: Sequence[str | Path]) -> list[dict]:
     """
     inner = Path(model) / MODULE_FOLDER
     handle = str(inner if inner.is_dir() else model)
-    module = load_module(handle)
+    module = load_module(handle, trust)
     metadata = read_metadata(handle)
     if "class_names" not in metadata:
         raise ValueError(

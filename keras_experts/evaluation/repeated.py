@@ -18,6 +18,7 @@ from keras_experts.evaluation.trials import UNABLE
 from keras_experts.evaluation.trials import Trial
 from keras_experts.evaluation.trials import run_trials
 from keras_experts.selection.features import FAILURES
+from keras_experts.selection.fingerprints import Described
 from keras_experts.selection.fingerprints import describe
 from keras_experts.selection.modules import Candidate
 
@@ -51,7 +52,7 @@ class RepeatedTraining:
         self._data_dir = data_dir
         self._processes = processes
         self._trust = trust
-        self._keys: dict[str, str | None] = {}
+        self._described: dict[tuple[str, str], Described | None] = {}
         self._images: dict[tuple[str, str], str] = {}
 
     @property
@@ -89,7 +90,7 @@ class RepeatedTraining:
         able = {
             module: times
             for module, times in modules.items()
-            if self._key(module) is not None
+            if self._describe(module, task.medium) is not None
         }
         recipes, unable = self._choose(entry, task, able)
         able = {m: times for m, times in able.items() if m not in unable}
@@ -187,35 +188,40 @@ class RepeatedTraining:
             path = self._output / "manifests" / f"{entry.name}.{part}.json"
             self._images[entry.name, part] = write_manifest(path, task)
         images = self._images[entry.name, part]
-        trials = [
-            Trial(
-                module,
-                entry,
-                part,
-                recipe,
-                seed,
-                (self._key(module), images),
-                self._data_dir,
-                self._trust,
+        trials = []
+        for module, recipe, seed in wanted:
+            described = self._described[module, task.medium]
+            trials.append(
+                Trial(
+                    module,
+                    entry,
+                    part,
+                    recipe,
+                    seed,
+                    (described.key, images),
+                    self._data_dir,
+                    self._trust,
+                    described.source.image_size or None,
+                    described.source.input_range,
+                )
             )
-            for module, recipe, seed in wanted
-        ]
         title = f"{part} on {entry.name}"
         return run_trials(trials, self._trials, self._processes, title)
 
-    def _key(self, module: str) -> str | None:
-        """Gives what tells a module from others, or None: it is left out."""
-        if module not in self._keys:
+    def _describe(self, module: str, medium: str) -> Described | None:
+        """Finds out what a module is; None if it cannot be trained."""
+        place = module, medium
+        if place not in self._described:
             candidate = self._candidates[module]
             memo = files.cache_folder() / "fingerprints"
             try:
                 if candidate.function is not None:
                     raise ValueError(
-                        "A module to fine-tune must be a SavedModel. "
-                        "Received: a function."
+                        "A module to fine-tune must be a SavedModel or a Keras "
+                        "file. Received: a function."
                     )
-                self._keys[module] = describe(candidate, memo).key
+                self._described[place] = describe(candidate, memo, medium)
             except FAILURES as error:
                 say(f"Left out {candidate.name}: {error}")
-                self._keys[module] = None
-        return self._keys[module]
+                self._described[place] = None
+        return self._described[place]

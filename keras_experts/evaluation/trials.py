@@ -45,6 +45,8 @@ class Trial:
         identity: tuple of str. Digests of the module and of the images.
         data_dir: str. The folder of TFDS data sets, or None.
         trust: bool. As in `HubLayer`.
+        image_size: int. Pixels, or None for the module's own.
+        input_range: two floats. What the module takes for black and white.
     """
 
     module: str
@@ -55,6 +57,8 @@ class Trial:
     identity: tuple[str, ...]
     data_dir: str | None = None
     trust: bool = False
+    image_size: int | None = None
+    input_range: tuple[float, float] = (0.0, 1.0)
 
     @property
     def key(self) -> str:
@@ -193,11 +197,17 @@ def run_trial(trial: Trial) -> dict:
     }
     keras.utils.set_random_seed(trial.seed)
     try:
-        task = _task(trial.entry, trial.part, trial.data_dir, trial.identity)
+        weights, images = trial.identity
+        task = _task(trial.entry, trial.part, trial.data_dir, images)
         record["num_train"] = task.train.num_examples
         record["num_test"] = task.test.num_examples
         transfer = _transfer(
-            trial.module, len(task.class_names), trial.trust, trial.identity
+            trial.module,
+            len(task.class_names),
+            trial.trust,
+            trial.image_size,
+            trial.input_range,
+            weights,
         )
         recipe = Recipe(**trial.recipe)
         transfer.fit(task.train, recipe, trial.seed, task.name)
@@ -222,14 +232,23 @@ def _accuracy(entry, labels, predicted) -> float:
     return float(np.mean(predicted == labels))
 
 
-# What was read from a place is not what lies there later: `identity` tells.
+# What was read from a place is not what lies there later: digests tell.
 @functools.lru_cache(maxsize=2)
-def _task(entry, part: str, data_dir: str | None, identity):
+def _task(entry, part: str, data_dir: str | None, images: str):
     return entry.final(data_dir) if part == FINAL else entry.tuning(data_dir)
 
 
 @functools.lru_cache(maxsize=1)
-def _transfer(module: str, num_classes: int, trust: bool, identity):
+def _transfer(
+    module: str,
+    num_classes: int,
+    trust: bool,
+    image_size: int | None,
+    input_range: tuple[float, float],
+    weights: str,
+):
     from keras_experts.training.transfer import Transfer
 
-    return Transfer(module, num_classes, trust=trust)
+    return Transfer(
+        module, num_classes, image_size, trust=trust, input_range=input_range
+    )

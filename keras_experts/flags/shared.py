@@ -29,13 +29,14 @@ def add_strategies(command) -> None:
     add_gin(command)
 
 
-def add_task(command, **several) -> None:
+def add_task(command, most: int | None, **several) -> None:
     """Adds the flags of a downstream task."""
     add = command.add_argument
     what = "TFDS name, image folder, .npz, CSV or JSONL of texts"
     add("--task", required=True, help=what, **several)
     add("--data_dir", help="folder of TFDS data sets")
-    add("--num_examples", type=int, default=1000, help="[1000]")
+    what = f"training images, at most [{most or 'all'}]"
+    add("--num_examples", type=int, default=most, help=what)
     add(
         "--trust",
         action="store_true",

@@ -30,7 +30,7 @@ def _add_select(parsers) -> None:
         required=True,
         help="collections, module folders, URLs, pool files",
     )
-    add_task(command, nargs="+")
+    add_task(command, 1000, nargs="+")
     add = command.add_argument
     add("--strategy", default="knn", choices=STRATEGIES, help="[knn]")
     add("--margin", type=float, default=0.0, help="to beat the baseline by [0]")
@@ -61,14 +61,17 @@ def _add_finetune(parsers) -> None:
     command = add_command(
         parsers, "finetune", transfer.finetune, "Fine-tune a module on a task."
     )
-    command.add_argument("--module", required=True, help="folder or URL")
-    add_task(command)
+    what = "folder, URL, BANK#expert or .keras file"
+    command.add_argument("--module", required=True, help=what)
+    add_task(command, None)
     add = command.add_argument
     add("--output", required=True, help="folder to make")
     add("--num_images", type=int, help="images to pass [BiT-HyperRule's]")
     add("--batch_size", type=int, default=512, help="[512]")
     add("--base_learning_rate", type=float, default=0.003, help="[0.003]")
     add("--image_size", type=int, help="pixels [the module's own]")
+    what = "of black and white, for anybody's module [0 1]"
+    add("--input_range", nargs=2, type=float, default=(0.0, 1.0), help=what)
     add("--flip", action="store_true", help="mirror half of the images")
     add("--max_shift", type=int, default=0, help="pixels [0]")
     what = "what is trained: head (always) adapters norms blocks [everything]"
@@ -93,6 +96,8 @@ def _add_predict(parsers) -> None:
     command.add_argument("--model", required=True, help="finetune's output")
     what = "images and folders, or files of texts"
     command.add_argument("files", nargs="+", help=what)
+    what = "load a model of a module that finetune had to --trust"
+    command.add_argument("--trust", action="store_true", help=what)
     command.add_argument("--json", help="file, or - for stdout")
 
 

@@ -313,8 +313,7 @@ def check_module(content: dict, source: str | Path) -> None:
     are_names = all(isinstance(name, str) for name in content["parents"])
     is_expert = kind in (ADAPTER, FULL)
     is_kind = is_expert or kind in (BASELINE, BANK, EPN, PREPROCESSOR)
-    is_text = content.get("medium") == TEXTS
-    size = "seq_length" if is_text else "image_size"
+    size = "seq_length" if content.get("medium") == TEXTS else "image_size"
     _check_fields(content, {size: int}, what, source)
     _check_field(is_kind, content, "kind", what, source)
     _check_field(are_names, content, "parents", what, source)

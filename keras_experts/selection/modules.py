@@ -11,6 +11,8 @@ from pathlib import Path
 from keras_experts.config import find_shared
 from keras_experts.mediums import IMAGES
 from keras_experts.saved_models import handles
+from keras_experts.saved_models.keras_models import is_keras_file
+from keras_experts.saved_models.keras_models import module_of
 
 SHIPPED = re.compile(r"\w+")  # the name of a pool of ours
 COMMENT = re.compile(r"(?:^|\s)#")  # another "#" is that of BANK#expert
@@ -167,6 +169,8 @@ def _expand_one(module: Named, pools: tuple[Path, ...]) -> list[Candidate]:
             "A module must be a collection, a SavedModel folder, a URL or a "
             f"pool file. Received: {module!r}, which does not exist."
         )
+    if is_keras_file(path):
+        return _local(Path(module_of(path)))
     if path.is_file():
         return _read_pool(path, pools)
     if handles.is_saved_model(path):

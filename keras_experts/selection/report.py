@@ -14,6 +14,7 @@ from keras_experts.data.tasks import Task
 from keras_experts.mediums import TEXTS
 from keras_experts.selection import charts
 from keras_experts.selection.features import Features
+from keras_experts.selection.modules import UNIT_RANGE
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.neighbors import nearest_neighbors
 from keras_experts.selection.pool_strategies import told_of
@@ -27,7 +28,6 @@ MOST_ROWS = 1000  # that are folded
 MOST_POINTS = 1000  # of a projection
 TEXT_LENGTH = 100  # characters shown of one
 NUM_EXAMPLES = 24  # images with their neighbours
-DEFAULT_EXAMPLES = 1000  # of `finetune --num_examples`
 
 
 def write_report(
@@ -331,10 +331,11 @@ class _Page:
             return None
         finetune = ["keras-experts", "finetune", "--module", candidate.handle]
         finetune += [*task_flags, "--output", "finetuned"]
-        if self._selection.num_examples > DEFAULT_EXAMPLES:
-            finetune += ["--num_examples", str(self._selection.num_examples)]
         if candidate.image_size is not None:
             finetune += ["--image_size", str(candidate.image_size)]
+        if candidate.input_range != UNIT_RANGE:
+            values = map(str, candidate.input_range)
+            finetune += ["--input_range", *values]
         predict = ["keras-experts", "predict", "--model", "finetuned"]
         example = "TEXTS.csv" if self._task.medium == TEXTS else "IMAGE.jpg"
         return [shlex.join(finetune), shlex.join([*predict, example])]

@@ -20,9 +20,13 @@ from keras_experts.saved_models import handles
 from keras_experts.saved_models import text_modules
 from keras_experts.saved_models.loading import read_weights
 
+UNIT_RANGE = (0.0, 1.0)
+
 
 def load_features(
-    handle: str, trust: bool = False
+    handle: str,
+    trust: bool = False,
+    input_range: tuple[float, float] = UNIT_RANGE,
 ) -> tuple[keras.layers.Layer, bool]:
     """Loads a module of images or of texts to features, to be fine-tuned.
 
@@ -30,6 +34,7 @@ def load_features(
         handle: str. Path or URL of a reusable SavedModel; `MODULE#name` is an
             expert of a bank. Of texts, an encoder as in `preprocessor_of`.
         trust: bool. As in `HubLayer`.
+        input_range: two floats. What the module takes for black and white.
 
     Returns:
         The layer, of images in [0, 1] or as `text_features` makes it, all
@@ -52,7 +57,16 @@ def load_features(
         # Raises where it and its preprocessor do not fit.
         text_modules.TextModule(handle, trust)(tf.constant(["a text"]))
         return _of_encoder(layer), False
+    if tuple(input_range) != UNIT_RANGE:
+        return _of_range(layer, *input_range), False
     return layer, False
+
+
+def _of_range(layer: HubLayer, low: float, high: float) -> keras.Model:
+    """Puts a module that takes images in [low, high] behind [0, 1]."""
+    images = keras.Input((None, None, 3), name="images")
+    scaled = keras.layers.Rescaling(high - low, offset=low)(images)
+    return keras.Model(images, layer(scaled), name=heads.FEATURES_NAME)
 
 
 def _of_encoder(layer: HubLayer) -> keras.Model:

@@ -1,6 +1,7 @@
 """Transfer: a module, a new head, and everything trains."""
 
 import dataclasses
+import glob
 import hashlib
 import json
 import shutil
@@ -22,11 +23,13 @@ from keras_experts.data.tasks import say_unseen
 from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import text_modules
+from keras_experts.saved_models.keras_models import module_of
 from keras_experts.training import schedules
 from keras_experts.training.best_state import BestState
 from keras_experts.training.best_state import Validation
 from keras_experts.training.classifier_module import write_classifier
 from keras_experts.training.classifier_module import write_text_classifier
+from keras_experts.training.features import UNIT_RANGE
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.trainer import Training
 from keras_experts.training.transfer import Recipe
@@ -42,11 +45,11 @@ UNFINISHED = ".unfinished-"
 
 @config.configurable
 def finetune(
-    module: str,
+    module: str | Path | keras.Model,
     task: str | Path | Task,
     output: str | Path,
     data_dir: str | None = None,
-    num_examples: int | None = 1000,
+    num_examples: int | None = None,
     num_images: int | None = None,
     batch_size: int = schedules.BATCH_SIZE,
     base_learning_rate: float = schedules.BASE_LEARNING_RATE,
@@ -62,6 +65,7 @@ def finetune(
     compile: bool = True,
     seed: int = 0,
     trust: bool = False,
+    input_range: Sequence[float] = UNIT_RANGE,
 ) -> dict:
     """Fine-tunes a whole module with a new head (paper, section 5.1).
 
@@ -71,7 +75,8 @@ def finetune(
     Args:
         module: str. Path or URL of a reusable SavedModel; `MODULE#name` is an
             expert of a bank, which is cut out. Of texts, an encoder as in
-            `preprocessor_of`.
+            `preprocessor_of`. Or a Keras model from images in [0, 1] to
+            features, or the path of its `.keras` file.
         task: as in `load_task`, or a Task.
         output: folder to make: `module/` (a classifier from images or texts
             to logits, and to labelled probabilities), `model.keras`,
@@ -104,6 +109,8 @@ def finetune(
         compile: bool. Whether to compile with XLA.
         seed: int. Of the order and the augmentation.
         trust: bool. As in `HubLayer`.
+        input_range: two floats. What anybody's module takes for black and
+            white.
 
     Returns:
         dict. The content of `metrics.json`.
@@ -115,6 +122,7 @@ def finetune(
             is out of its range.
     """
     started = time.monotonic()
+    module = module_of(module)
     if image_size is not None:
         check_at_least(image_size=(image_size, 1))
     recipe = Recipe(
@@ -143,6 +151,7 @@ def finetune(
             "images": fingerprint(task.train),
             "seed": seed,
             "precision": precision,
+            "input_range": list(input_range),
             **dataclasses.asdict(looks),
             **dataclasses.asdict(recipe),
         }
@@ -159,6 +168,7 @@ def finetune(
             Runtime(strategy, compile=compile),
             trust,
             precision,
+            tuple(input_range),
         )
         settings |= transfer.inputs.facts
         unfinished = _unfinished(output, settings)
@@ -177,7 +187,8 @@ def finetune(
         }
         shutil.copyfile(unfinished / METRICS_FILE, directory / CURVE_FILE)
         _write(directory, transfer, task, metrics)
-    for left in Path(output).parent.glob(f"{Path(output).name}{UNFINISHED}*"):
+    name = glob.escape(Path(output).name)
+    for left in Path(output).parent.glob(f"{name}{UNFINISHED}*"):
         shutil.rmtree(left, ignore_errors=True)
     return metrics
 

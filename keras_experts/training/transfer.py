@@ -31,6 +31,7 @@ from keras_experts.training.best_state import BestState
 from keras_experts.training.best_state import Validation
 from keras_experts.training.evaluation import Predictor
 from keras_experts.training.evaluation import largest_of_first
+from keras_experts.training.features import UNIT_RANGE
 from keras_experts.training.features import load_features
 from keras_experts.training.inputs import for_module
 from keras_experts.training.losses import softmax_loss
@@ -108,6 +109,8 @@ class Transfer:
         trust: bool. As in `HubLayer`.
         precision: str. "float32" or "bfloat16", of the computation; weights
             are float32.
+        input_range: two floats. What anybody's module takes for black and
+            white.
 
     Attributes:
         model: keras.Model from images in [0, 1], or tokens, to logits.
@@ -129,6 +132,7 @@ class Transfer:
         runtime: Runtime = Runtime(),
         trust: bool = False,
         precision: str = "float32",
+        input_range: tuple[float, float] = UNIT_RANGE,
     ):
         if handles.read_metadata(module).get("kind") == handles.EPN:
             raise ValueError(
@@ -139,12 +143,13 @@ class Transfer:
         self.medium = self.inputs.facts.get("medium", IMAGES)
         self._num_classes = num_classes
         self._strategy = runtime.make_strategy()
-        self._module, self._trust = module, trust
+        self._loading = (module, trust, input_range)
         self._precision = precision
         with self._strategy.scope(), stages.precision_of(precision):
-            features, compiles = load_features(module, trust)
+            features, compiles = load_features(*self._loading)
             self.model = _add_head(features, num_classes, module)
-        if precision != "float32" and isinstance(features, HubLayer):
+        is_opaque = any(isinstance(v, HubLayer) for v in _layers(features))
+        if precision != "float32" and is_opaque:
             raise ValueError(
                 "Of a module that does not name its network the precision is "
                 f"its own. Received: {precision!r} for {module}."
@@ -269,7 +274,7 @@ class Transfer:
         """Gives the network as it is, to be saved: computing in float32."""
         if self._precision == "float32":
             return self.model
-        features, _ = load_features(self._module, self._trust)
+        features, _ = load_features(*self._loading)
         model = add_head(features, self._num_classes)
         model.set_weights(self.model.get_weights())
         return model
@@ -284,6 +289,10 @@ def on_cpu() -> bool:
     """
     devices = tf.config.list_logical_devices()
     return all(device.device_type == "CPU" for device in devices)
+
+
+def _layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    return [layer, *getattr(layer, "layers", ())]
 
 
 def _add_head(features: keras.layers.Layer, num_classes: int, module: str):

@@ -14,6 +14,7 @@ from keras_experts.evaluation.evaluating import evaluate
 from keras_experts.evaluation.protocol import Protocol
 from keras_experts.evaluation.results import read_results
 from keras_experts.evaluation.suites import SuiteEntry
+from keras_experts.training.transfer import Transfer
 from tests.selection.modules import mean
 from tests.selection.modules import save_module
 
@@ -72,16 +73,20 @@ def test_task_without_test_images_is_named_and_others_go_on(
 def test_diverging_final_training_counts_as_zero(
     suite, small_pool, tmp_path, monkeypatch
 ):
-    def steep(unit, seed):
-        return [{"num_images": unit, "base_learning_rate": 1e38}]
+    fit = Transfer.fit
 
-    monkeypatch.setitem(sweeps.SWEEPS, "steep", steep)
-    protocol = Protocol("steep", 1, 2, **QUICK)
+    def diverges(self, images, recipe, seed, name):
+        if seed == 1:
+            raise FloatingPointError("The loss must stay finite.")
+        return fit(self, images, recipe, seed, name)
+
+    monkeypatch.setattr(Transfer, "fit", diverges)
+    protocol = Protocol(**QUICK, repeats=1, runs=2)
     results = evaluate(suite, [small_pool], tmp_path, ("baseline",), protocol)
-    assert len(results.runs) == 2 * 2
-    for run in results.runs:
-        assert run.accuracy == 0
-        assert "The loss must stay finite" in run.details["failed"]
+    found = [(r.task, r.run, "failed" in r.details) for r in results.runs]
+    tasks = ("colours", "split")
+    assert found == [(t, run, run == 1) for t in tasks for run in (0, 1)]
+    assert [r.accuracy == 0 for r in results.runs] == [False, True] * 2
     assert read_results(tmp_path / RESULTS_FILE) == results
 
 

@@ -200,15 +200,27 @@ def test_trials_in_two_processes_are_those_of_one(suite, small_pool, tmp_path):
         ({"name": "a", "tasks": [{"group": "b"}]}, "must have a `task`"),
         (
             {"name": "a", "tasks": [{"task": "b", "metric": "f1"}]},
-            "metric is one of accuracy, mean_per_class",
+            "metric one of accuracy, mean_per_class",
         ),
         (
             {"name": "a", "tasks": [{"task": "b", "grp": "c"}]},
             "A task of a suite has group, metric",
         ),
         (
-            {"name": "a", "tasks": [{"task": "x/b"}, {"task": "y/b"}]},
+            {"name": "a", "tasks": [{"task": "b:1.*.*"}, {"task": "b:2.*.*"}]},
             "must have different names. Received: b, b",
+        ),
+        (
+            {"name": "a", "tasks": [{"task": "b", "num_examples": "all"}]},
+            "num_examples a positive number or null",
+        ),
+        (
+            {"name": "a", "tasks": [{"task": "b", "name": "../b"}]},
+            "its name is of letters",
+        ),
+        (
+            {"name": "a", "tasks": [{"task": "b", "group": "all"}]},
+            "its group a text but 'all'",
         ),
     ],
 )

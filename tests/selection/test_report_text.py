@@ -142,12 +142,13 @@ def test_commands_are_what_a_shell_takes(tmp_path):
     assert parser.parse_args(predict[1:]).model == options.output
 
 
-def test_command_names_the_task_the_size_and_the_number_of_images(tmp_path):
-    case = Case(["a"], num_classes=2, per_class=600)
+def test_command_names_the_task_and_what_the_module_takes(tmp_path):
+    case = Case(["a"], num_classes=2)
     case.candidates = [
-        dataclasses.replace(candidate, image_size=299)
-        for candidate in case.candidates
+        dataclasses.replace(c, image_size=299, input_range=(-1.0, 1.0))
+        for c in case.candidates
     ]
     text = case.write(tmp_path / "report.html")
-    for flags in ("--task shapes", "--num_examples 1200", "--image_size 299"):
+    wanted = ("--task shapes", "--image_size 299", "--input_range -1.0 1.0")
+    for flags in wanted:
         assert flags in text

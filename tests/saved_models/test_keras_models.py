@@ -44,7 +44,7 @@ def test_keras_model_is_picked_and_fine_tuned_as_a_module_is(
     task = str(image_folder)
     assert cli.main(["select", "--modules", path, "--task", task]) == 0
     assert "kept" in capfd.readouterr().out
-    small = {"num_images": 64, "batch_size": 8, "base_learning_rate": 1.0}
+    small = {"num_images": 64, "batch_size": 8, "base_learning_rate": 50.0}
     for number, given in enumerate((model, path)):
         output = tmp_path / f"tuned{number}"
         metrics = keras_experts.finetune(given, task, output, **small)

@@ -116,6 +116,8 @@ PAGES = (
             "layers.adapter_bank.AdapterBank",
             "layers.adapter_groups.AdapterGroups",
             "layers.label_router.LabelRouter",
+            "layers.text_embedding.TextEmbedding",
+            "layers.masked_mean.MaskedMean",
             "layers.hub_layer.HubLayer",
         ),
     ),
@@ -126,6 +128,7 @@ PAGES = (
         (
             "models.backbone.bit_resnet",
             "models.backbone.BitResNet",
+            "models.text_encoder.TextEncoder",
             "models.bit_weights.load_bit_weights",
             "models.experts.add_adapters",
             "models.experts.extract_expert",

@@ -86,7 +86,7 @@ def test_diverging_final_training_counts_as_zero(
     found = [(r.task, r.run, "failed" in r.details) for r in results.runs]
     tasks = ("colours", "split")
     assert found == [(t, run, run == 1) for t in tasks for run in (0, 1)]
-    assert [r.accuracy == 0 for r in results.runs] == [False, True] * 2
+    assert {r.accuracy for r in results.runs if r.run == 1} == {0}
     assert read_results(tmp_path / RESULTS_FILE) == results
 
 
@@ -147,7 +147,13 @@ def test_interrupted_evaluation_does_not_run_what_waits(
     output = tmp_path / "out"
     more = ("--repeats", "400", "--runs", "1")
     command = long_evaluation(suite, small_pool, output, *more)
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Who runs tests in the background may have it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     wait_for(running, output, 2)
     running.send_signal(signal.SIGINT)
     _, told = running.communicate(timeout=30)

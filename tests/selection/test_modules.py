@@ -11,7 +11,6 @@ from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import by_cost
 from keras_experts.selection.modules import expand
 from keras_experts.selection.modules import prediction_networks
-from keras_experts.selection.pool_strategies import Random
 from keras_experts.selection.selector import select
 from tests.selection.modules import mean
 from tests.selection.modules import save_module
@@ -176,17 +175,3 @@ def test_domain_adaptive_picks_the_module_made_for_the_task(tmp_path):
     assert found.best.module == modules[-1]
     with pytest.raises(ValueError, match=f"without dat_{task.name}"):
         select(task, modules[:2], "dat", cache=False)
-
-
-def test_random_draws_each_expert_and_never_the_baseline():
-    from types import SimpleNamespace
-
-    pool = [Candidate("baseline", "baseline", "baseline")]
-    pool += [Candidate(f"expert{n}", f"expert{n}") for n in range(4)]
-    drawn = set()
-    for number in range(40):
-        task = SimpleNamespace(name=f"task{number}")
-        evidence = SimpleNamespace(task=task, candidates=pool)
-        scores = Random().scores(evidence)
-        drawn.add(max(scores, key=lambda handle: scores[handle].value))
-    assert drawn == {c.handle for c in pool[1:]}

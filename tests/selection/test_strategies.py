@@ -1,5 +1,6 @@
 """Every strategy through `select`, against what it is defined as."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -197,13 +198,21 @@ def test_names_alone_choose_without_an_image(pool, tmp_path):
     assert scores_of(selection)["baseline"] == 0.0
 
 
-def test_chance_picks_each_as_often_and_the_baseline_always_itself(pool, task):
+def test_chance_picks_each_expert_as_often_and_the_baseline_itself(pool, task):
     best = [
         select(task, [pool], Random(seed)).ranking[0].expert
         for seed in range(60)
     ]
-    counts = [best.count(name) for name in ("baseline", "form", "surface")]
+    counts = [best.count(name) for name in ("form", "surface")]
+    assert sum(counts) == 60  # and never the baseline
     assert stats.chisquare(counts).pvalue > 0.001
+    of_tasks = {
+        select(
+            dataclasses.replace(task, name=f"task{number}"), [pool], "random"
+        ).best.expert
+        for number in range(10)
+    }
+    assert of_tasks == {"form", "surface"}  # drawn anew
     selection = select(task, [pool], "baseline")
     assert selection.best.expert == "baseline"
     assert selection.computed == 0
@@ -224,7 +233,7 @@ def test_strategies_refuse_what_they_cannot_score_in_one_line(
         assert "Received: " in str(error) and "\n" not in str(error)
         assert strategy in (
             *("leep", "domain_prediction", "label_matching"),
-            *("name_matching", "baseline"),
+            *("name_matching", "baseline", "dat"),
         )
     else:
         assert len(selection.ranking) == 1

@@ -13,6 +13,7 @@ from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.backbone import BitResNet
 from keras_experts.saved_models import handles
+from keras_experts.saved_models import naming
 
 # What is told of what a network takes, of images and of texts.
 OF_INPUTS = ("image_size", "medium", "seq_length", "vocabulary_sha256")
@@ -119,7 +120,7 @@ def _module_names(
     """
     wanted = {}
     for kind, name in experts:
-        handles.check_name("expert", name, handles.EXPERT_PATTERN)
+        naming.check_name("expert", name, naming.EXPERT_PATTERN)
         # Full experts are told from adapters of the same domain.
         wanted[kind, name] = f"{name}-full" if kind == handles.FULL else name
     names = {}
@@ -127,9 +128,9 @@ def _module_names(
     taken.add(handles.PREPROCESSOR)
     # What needs no cleaning first: others do not change its handle.
     for expert in sorted(
-        wanted, key=lambda e: wanted[e] != handles.clean_name(wanted[e])
+        wanted, key=lambda e: wanted[e] != naming.clean_name(wanted[e])
     ):
-        cleaned = handles.clean_name(wanted[expert])
+        cleaned = naming.clean_name(wanted[expert])
         numbered = (f"{cleaned}_{number}" for number in itertools.count(2))
         free = itertools.chain([cleaned], numbered)
         names[expert] = next(name for name in free if name not in taken)

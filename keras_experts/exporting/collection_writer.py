@@ -24,6 +24,7 @@ from keras_experts.models.backbone import BitResNet
 from keras_experts.models.bit_weights import fingerprint
 from keras_experts.models.text_encoder import TextEncoder
 from keras_experts.saved_models import handles
+from keras_experts.saved_models import naming
 from keras_experts.saved_models.preprocessor import describe
 from keras_experts.saved_models.preprocessor import read_vocabulary
 from keras_experts.saved_models.preprocessor import write_preprocessor
@@ -55,10 +56,8 @@ class Publication:
     samples: bool = False
 
     def __post_init__(self):
-        handles.check_name(
-            "publisher", self.publisher, handles.PUBLISHER_PATTERN
-        )
-        handles.check_name("name", self.name, handles.NAME_PATTERN)
+        naming.check_name("publisher", self.publisher, naming.PUBLISHER_PATTERN)
+        naming.check_name("name", self.name, naming.NAME_PATTERN)
         if self.license not in cards.LICENSES:
             raise ValueError(
                 f"`license` must be one of {', '.join(cards.LICENSES)}. "
@@ -266,7 +265,7 @@ class CollectionWriter:
         self, metadata: dict, extras: Extras, write: Callable[..., None]
     ) -> str:
         of, name = self._publication, metadata["name"]
-        handles.check_name("name", name, handles.PART_PATTERN)
+        naming.check_name("name", name, naming.PART_PATTERN)
         handles.check_module(metadata, name)
         parts = f"{of.publisher}/{of.name}/{name}"
         with extras.written(self._output) as paths:
@@ -316,7 +315,7 @@ class CollectionWriter:
         does not go with it.
         """
         taken = [
-            handles.split_handle(handle)[2]
+            naming.split_handle(handle)[2]
             for handle in self._rows
             if handle.rpartition("/")[0] == parts
         ]
@@ -344,5 +343,5 @@ def _digest(metadata: dict) -> str:
 
 
 def _collection_of(handle: str) -> tuple[str, str]:
-    publisher, name, _ = handles.split_handle(handle)
+    publisher, name, _ = naming.split_handle(handle)
     return publisher, name.rpartition("/")[0]

@@ -19,6 +19,7 @@ from keras_experts import files
 from keras_experts import templates
 from keras_experts.exporting import cards
 from keras_experts.saved_models import handles
+from keras_experts.saved_models import naming
 
 INDEX = "index.html"
 COMMENT = re.compile(r"^<!--.*-->$", re.MULTILINE)
@@ -59,7 +60,7 @@ def read_collection(folder: str | Path) -> list[Entry]:
 
 
 def _entry(folder: Path, row: dict) -> Entry:
-    where = cards.card_path(*handles.split_handle(row["handle"]))
+    where = cards.card_path(*naming.split_handle(row["handle"]))
     archive = _inside(folder, row["archive"])
     card = _inside(folder, where)
     samples = _inside(folder, Path(row["path"]) / handles.SAMPLES_FILE)

@@ -17,6 +17,7 @@ from keras_experts.mediums import POOLED
 from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import inspection
+from keras_experts.saved_models import naming
 from keras_experts.saved_models.loading import input_specs
 from keras_experts.saved_models.loading import load_module
 
@@ -94,7 +95,7 @@ def preprocessor_of(handle: str) -> str:
     if not {"preprocessor", "handle"} <= metadata.keys():
         raise ValueError(f"{NAMING_RULE} Received: {handle}.")
     own = metadata["handle"]
-    handles.split_handle(metadata["preprocessor"])  # leads nowhere else
+    naming.split_handle(metadata["preprocessor"])  # leads nowhere else
     place = module.rstrip("/")
     if "://" not in place:
         place = Path(place).resolve().as_posix()

@@ -19,6 +19,7 @@ from keras_experts.exporting.collection_writer import Publication
 from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.saved_models import handles
+from keras_experts.saved_models import naming
 from keras_experts.saved_models.loading import load_module
 from keras_experts.saved_models.upstream_labels import HEAD_FILE
 from keras_experts.saved_models.upstream_labels import PRIOR_FILE
@@ -64,7 +65,7 @@ def epn_collection(epn_run, tmp_path_factory):
 def versions(rows):
     """Gives of each name of a collection its latest version."""
     return {
-        row["name"]: handles.split_handle(row["handle"])[2]
+        row["name"]: naming.split_handle(row["handle"])[2]
         for row in handles.latest_rows(rows)
     }
 

@@ -16,6 +16,8 @@ def evaluate(options) -> None:
     load_tensorflow()
     from keras_experts.evaluation.evaluating import evaluate
     from keras_experts.evaluation.protocol import Protocol
+    from keras_experts.evaluation.statistics import Summary
+    from keras_experts.evaluation.tables import make_tables
 
     configure_strategies(options)
     results = evaluate(
@@ -41,7 +43,7 @@ def evaluate(options) -> None:
     content = results.to_json()
     if give_json(options.json, content):
         return
-    _print_tables(results)
+    _print_tables(results, make_tables(Summary(results)))
 
 
 def _pools(given: list[list[str]]) -> dict[str, list[str]]:
@@ -86,7 +88,7 @@ def report(options) -> None:
         else:
             files.write_text(path, text)
     if not asked:
-        _print_tables(results)
+        _print_tables(results, tables)
 
 
 def doctor(options) -> None:
@@ -110,14 +112,12 @@ def doctor(options) -> None:
     )
 
 
-def _print_tables(results) -> None:
+def _print_tables(results, tables) -> None:
     from keras_experts.console import print_table
-    from keras_experts.evaluation.statistics import Summary
     from keras_experts.evaluation.tables import make_notes
-    from keras_experts.evaluation.tables import make_tables
     from keras_experts.evaluation.tables import shown
 
-    for table in make_tables(Summary(results)):
+    for table in tables:
         print_table(
             f"{results.suite}: {table.title}",
             ("method", *table.columns),

@@ -11,7 +11,8 @@ GIN := --gin_param 'DATA_DIR = "$(DATA)"' 'NUM_STEPS = 600'
 # Length and batch of the miniature preset; the rate is the best of 0.03, 0.1, 0.4
 # and 1.6 for the baseline on a fifth of the training images of flowers5.
 RECIPE := --num_images 7680 --batch_size 32 --base_learning_rate 0.1
-METHODS := baseline random knn logistic logme label_matching domain_prediction dat
+METHODS := baseline random knn logistic logme label_matching domain_prediction \
+  name_matching dat
 
 .PHONY: study evaluation oracle
 study: evaluation oracle
@@ -28,7 +29,7 @@ $(WORK)/run/trained: $(WORK)/run/baseline/metadata.json
 	  --workdir $(WORK)/run --experts $(FULL)
 	$(RUN) train_experts --gin_file stages/cifar100_dat.gin $(GIN) \
 	  'domain_adaptive_slices.tasks = ["flowers5", "trashnet"]' \
-	  'domain_adaptive_slices.data_dir = "$(DATA)"' --workdir $(WORK)/run
+	  --workdir $(WORK)/run
 	$(RUN) train_epn --gin_file stages/cifar100_epn.gin \
 	  --gin_param 'DATA_DIR = "$(DATA)"' --workdir $(WORK)/run
 	touch $@
@@ -47,6 +48,7 @@ EVALUATE := $(RUN) evaluate --data_dir $(DATA) --modules $(POOLS)/all.txt $(RECI
   --repeats 1 --runs 3 --processes 2 --trials study/trials
 evaluation: $(WORK)/collection/collection.json $(WORK)/tasks/solids_count.npz
 	$(EVALUATE) --suite study/suite.json --output $(WORK)/methods \
+	  --hierarchy $(DATA)/hierarchies/cifar100_wordnet.is_a.txt \
 	  --methods $(METHODS) $(foreach pool,nodes clusters full random dat,\
 	  --pool $(pool) $(POOLS)/$(pool).txt)
 oracle: evaluation

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import uuid
 from pathlib import Path
 
 import keras
@@ -13,6 +14,8 @@ from keras_experts.saved_models import handles
 from keras_experts.saved_models.writing import write_keras_module
 
 ENDING = ".keras"
+# Layers of these packages are known by their names; other code may change.
+KNOWN = ("keras", "keras_experts")
 
 
 def is_keras_file(module: object) -> bool:
@@ -36,14 +39,34 @@ def module_of(module: str | Path | keras.Model) -> str:
         ValueError: if the file does not load, or is no such model.
     """
     if isinstance(module, keras.Model):
-        digest = hashlib.sha256(module.to_json().encode())
-        for value in module.get_weights():
-            digest.update(np.ascontiguousarray(value))
-        return _kept(digest.hexdigest(), module.name, lambda: module)
+        return _kept(module, module.name)
     if not is_keras_file(module):
         return str(module)
     path = Path(module)
-    return _kept(files.checksum(path), path.stem, lambda: _load(path))
+    return _kept(_load(path), path.stem)
+
+
+def fingerprint_of(model: object) -> str | None:
+    """Gives what a Keras model computes, in hexadecimal.
+
+    None of what is no Keras model, or has somebody's own layers: what these
+    compute is in their code.
+    """
+    if not isinstance(model, keras.Model):
+        return None
+    for layer in (model, *model._flatten_layers(include_self=False)):
+        package = type(layer).__module__.partition(".")[0]
+        if package not in KNOWN or isinstance(layer, keras.layers.Lambda):
+            return None
+    digest = hashlib.sha256()
+    try:
+        digest.update(model.to_json().encode())
+    except Exception:
+        return None  # a model of somebody's own class that tells nothing
+    for value in model.get_weights():
+        digest.update(str((value.shape, value.dtype)).encode())
+        digest.update(np.ascontiguousarray(value))
+    return digest.hexdigest()
 
 
 def _load(path: Path) -> keras.Model:
@@ -56,10 +79,12 @@ def _load(path: Path) -> keras.Model:
         ) from error
 
 
-def _kept(digest: str, name: str, load) -> str:
-    folder = files.cache_folder() / "keras_models" / digest[:32]
+def _kept(model: keras.Model, name: str) -> str:
+    # What no fingerprint tells from others is written anew each time.
+    digest = fingerprint_of(model) or uuid.uuid4().hex
+    content = hashlib.sha256(f"{digest} {name}".encode()).hexdigest()
+    folder = files.cache_folder() / "keras_models" / content[:32]
     if not handles.is_saved_model(folder):
-        model = load()
         shape = model.output_shape
         if not isinstance(shape, tuple) or len(shape) != 2:
             raise ValueError(

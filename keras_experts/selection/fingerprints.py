@@ -8,21 +8,18 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from keras_experts import files
 from keras_experts.mediums import IMAGES
 from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import inspection
 from keras_experts.saved_models import text_modules
+from keras_experts.saved_models.keras_models import fingerprint_of
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import Source
 
 # Changes whenever the same module would give an image other features.
 PREPROCESSING = "bilinear, float32, 1"
-# Layers of these packages are known by their names; other code may change.
-KNOWN = ("keras", "keras_experts")
 MAX_IMAGE_SIZE = 4096
 # What a SavedModel computes follows from these; the rest is for people.
 COMPUTING = ("saved_model.pb", "variables", "assets")
@@ -66,7 +63,9 @@ def describe(
             *(candidate.handle, size, candidate.input_range),
             *(candidate.function, medium),
         )
-        return Described(source, None, _key(_of_model(candidate), source, None))
+        return Described(
+            source, None, _key(fingerprint_of(candidate.function), source, None)
+        )
     module, part = handles.split(candidate.handle)
     known = _recall(handles.resolve(module), memo)
     text_modules.check_medium(candidate.handle, known["takes"], medium)
@@ -182,26 +181,3 @@ def _image_size(path: Path) -> int:
         if match is not None and match[1] == match[2]:
             return int(match[1])
     return handles.DEFAULT_IMAGE_SIZE
-
-
-def _of_model(candidate: Candidate) -> str | None:
-    """Gives the fingerprint of a Keras model; None of other functions."""
-    import keras
-
-    model = candidate.function
-    if not isinstance(model, keras.Model):
-        return None
-    for layer in (model, *model._flatten_layers(include_self=False)):
-        # What somebody's own layer computes is in its code.
-        package = type(layer).__module__.partition(".")[0]
-        if package not in KNOWN or isinstance(layer, keras.layers.Lambda):
-            return None
-    digest = hashlib.sha256()
-    try:
-        digest.update(model.to_json().encode())
-    except Exception:
-        return None  # a model of somebody's own class that tells nothing
-    for value in model.get_weights():
-        digest.update(str((value.shape, value.dtype)).encode())
-        digest.update(np.ascontiguousarray(value))
-    return digest.hexdigest()

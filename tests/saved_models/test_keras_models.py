@@ -99,3 +99,22 @@ def save_trainable(path):
         root.__call__.get_concrete_function(spec, training=training)
     tf.saved_model.save(root, str(path))
     return str(path)
+
+
+class Shifted(keras.layers.Layer):
+    """A layer of somebody's own."""
+
+    by = 0.0
+
+    def call(self, inputs):
+        return inputs + self.by
+
+
+def test_model_with_a_layer_of_ones_own_is_not_recalled(model, monkeypatch):
+    images = keras.Input((8, 8, 3))
+    own = keras.Model(images, Shifted()(model(images)), name="own")
+    zeros = np.zeros((2, 8, 8, 3), np.float32)
+    before = np.asarray(load_module(module_of(own))(zeros))
+    monkeypatch.setattr(Shifted, "by", 1.0)  # as if its code was changed
+    after = np.asarray(load_module(module_of(own))(zeros))
+    np.testing.assert_allclose(after, before + 1, atol=1e-6)

@@ -130,13 +130,15 @@ def run_dir(make_once):
 @pytest.fixture(scope="session")
 def collection(run_dir, make_once):
     """The run as a collection."""
+    return make_once("collection", export_of(run_dir))
+
+
+def export_of(run):
+    """Makes the function that exports a run to a folder."""
     from keras_experts.exporting.collection import export_run
     from keras_experts.exporting.collection_writer import Publication
 
-    def export(output):
-        export_run(run_dir, output, Publication("acme"))
-
-    return make_once("collection", export)
+    return lambda output: export_run(run, output, Publication("acme"))
 
 
 @pytest.fixture(scope="session")
@@ -221,10 +223,4 @@ def text_run(make_once, text_files):
 @pytest.fixture(scope="session")
 def text_collection(text_run, make_once):
     """The run on texts as a collection."""
-    from keras_experts.exporting.collection import export_run
-    from keras_experts.exporting.collection_writer import Publication
-
-    def export(output):
-        export_run(text_run, output, Publication("acme"))
-
-    return make_once("text_collection", export)
+    return make_once("text_collection", export_of(text_run))

@@ -80,9 +80,9 @@ def our_step(way: str, images: np.ndarray, labels: np.ndarray):
     from keras_experts.models import bit_resnet
     from keras_experts.models import heads
     from keras_experts.training.distribution import make_strategy
+    from keras_experts.training.distribution import on_cpu
     from keras_experts.training.losses import softmax_loss
     from keras_experts.training.sgd import NetworkSgd
-    from keras_experts.training.transfer import on_cpu
 
     features = heads.image_features(bit_resnet("r50x1"))
     strategy = make_strategy()

@@ -86,7 +86,19 @@ def distribute(
         first = context.input_pipeline_id * local
         return make_dataset(range(first, first + local), replicas)
 
-    return strategy.distribute_datasets_from_function(make)
+    # To CPUs nothing is copied. An iterator of several devices has a tuner
+    # for each, whatever the data set's options say, and its end waits for
+    # them, a minute at times (as in data.batches).
+    options = tf.distribute.InputOptions(
+        experimental_fetch_to_device=not on_cpu()
+    )
+    return strategy.distribute_datasets_from_function(make, options)
+
+
+def on_cpu() -> bool:
+    """Tells whether steps run on CPUs alone."""
+    devices = tf.config.list_logical_devices()
+    return all(device.device_type == "CPU" for device in devices)
 
 
 def local_replicas(strategy: tf.distribute.Strategy) -> range:

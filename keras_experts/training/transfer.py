@@ -29,6 +29,7 @@ from keras_experts.training import schedules
 from keras_experts.training import stages
 from keras_experts.training.best_state import BestState
 from keras_experts.training.best_state import Validation
+from keras_experts.training.distribution import on_cpu
 from keras_experts.training.evaluation import Predictor
 from keras_experts.training.evaluation import largest_of_first
 from keras_experts.training.features import UNIT_RANGE
@@ -215,6 +216,10 @@ class Transfer:
         fits = self._sgd is not None and self._groups == recipe.groups
         if not fits or self._sgd.plan.batch_size != batch_size:
             self._groups = recipe.groups
+            # Not with XLA on CPUs: gradients of its convolutions are slower
+            # there than TensorFlow's (R50x1: benchmarks/fine_tuning.py), but
+            # for the smallest batches, whose compiling takes what they gain.
+            compiled = self._runtime.compile_replicas and not on_cpu()
             self._sgd = NetworkSgd(
                 self.model,
                 softmax_loss,
@@ -222,7 +227,7 @@ class Transfer:
                 plan,
                 self._strategy,
                 options,
-                self._runtime.compile_replicas and not on_cpu(),
+                compiled,
             )
         self._sgd.reset(self._initial)
         self._sgd.replan(rates, plan, options)
@@ -278,17 +283,6 @@ class Transfer:
         model = add_head(features, self._num_classes)
         model.set_weights(self.model.get_weights())
         return model
-
-
-def on_cpu() -> bool:
-    """Tells whether steps run on CPUs, where XLA does not help them.
-
-    The gradients of its convolutions are slower there than TensorFlow's
-    (R50x1: benchmarks/fine_tuning.py) but for the smallest batches, whose
-    compiling takes what they gain. Forward passes are compiled.
-    """
-    devices = tf.config.list_logical_devices()
-    return all(device.device_type == "CPU" for device in devices)
 
 
 def _layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_experts.data.batches import evaluation_batches
+from keras_experts.data.labeled_images import from_arrays
 from keras_experts.training import distribution
 from keras_experts.training.sgd import check_replicas
 from tests.training import child
@@ -145,6 +147,23 @@ def test_lost_worker_is_told_in_a_line_wherever_it_is_noticed(monkeypatch):
     with pytest.raises(ConnectionError, match="one that is gone"):
         with distribution.workers_stay(strategy):
             raise lost
+
+
+def test_no_tuner_is_waited_for_at_the_end_of_an_iterator():
+    # A tuner sleeps for up to a minute, and several of nine trainings ended
+    # that much later than their last step.
+    images = from_arrays(
+        np.zeros((8, 4, 4, 3), np.uint8), np.zeros(8, int), ["a"]
+    )
+
+    def make(replicas, number):
+        return evaluation_batches(images, 2, tf.identity, replicas, number)
+
+    strategy = distribution.make_strategy()
+    assert not make([0], 1).options().autotune.enabled
+    batches = iter(distribution.distribute(strategy, make))
+    kinds = {type(v._iterator).__name__ for v in batches._iterators}
+    assert kinds == {"OwnedIterator"}
 
 
 def test_batch_that_replicas_do_not_divide_is_refused():

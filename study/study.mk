@@ -11,8 +11,9 @@ GIN := --gin_param 'DATA_DIR = "$(DATA)"' 'NUM_STEPS = 600'
 # Length and batch of the miniature preset; the rate is the best of 0.03, 0.1, 0.4
 # and 1.6 for the baseline on a fifth of the training images of flowers5.
 RECIPE := --num_images 7680 --batch_size 32 --base_learning_rate 0.1
-METHODS := baseline random knn logistic logme label_matching domain_prediction \
-  name_matching dat
+STRATEGIES := random knn label_matching domain_prediction
+METHODS := baseline $(STRATEGIES) logistic logme name_matching \
+  $(STRATEGIES:=@nodes) $(STRATEGIES:=@full) knn@clusters knn@random dat@dat
 
 .PHONY: study evaluation oracle
 study: evaluation oracle

@@ -8,7 +8,6 @@ module is trained on all of them, several times, and tested.
 import dataclasses
 from collections.abc import Mapping
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from keras_experts.data.labeled_images import join
 from keras_experts.data.tasks import Task
 from keras_experts.evaluation.protocol import Protocol
 from keras_experts.evaluation.repeated import RepeatedTraining
-from keras_experts.evaluation.results import BASELINE
 from keras_experts.evaluation.results import ORACLE
 from keras_experts.evaluation.results import Results
 from keras_experts.evaluation.results import Run
@@ -30,6 +28,7 @@ from keras_experts.evaluation.suites import load_suite
 from keras_experts.selection.features import FAILURES
 from keras_experts.selection.modules import Named
 from keras_experts.selection.modules import expand
+from keras_experts.selection.registry import STRATEGIES
 from keras_experts.selection.selector import select
 
 RESULTS_FILE = "results.json"
@@ -58,7 +57,8 @@ def evaluate(
         modules: as in `select`; functions cannot be fine-tuned.
         output: folder. Gets `results.json`, a manifest of each task's images,
             each task's selections, and a record of each trial.
-        methods: names of strategies, as in `select`.
+        methods: names of strategies, as in `select`, which choose from
+            `modules`; or STRATEGY@POOL, which chooses from one of `pools`.
         protocol: Protocol.
         data_dir: str. The folder of TFDS data sets, or None.
         oracle: int. How often every module is trained too, at most all of
@@ -66,8 +66,7 @@ def evaluate(
             is the method "oracle". 0: there is none.
         processes: int. Trials at a time.
         trust: bool. As in `select`.
-        pools: dict of a name to modules. Other pools to choose from, by all
-            methods but "baseline", which are told apart as METHOD@NAME.
+        pools: dict of a name to modules. Other pools to choose from.
         trials: folder of the trials' records, which several evaluations may
             share, or None for one in `output`.
 
@@ -76,11 +75,13 @@ def evaluate(
 
     Raises:
         FileNotFoundError: if a module or a suite's file is not there.
-        ValueError: if no task is there, or every module failed on each.
+        ValueError: if no task is there, every module failed on each, or a
+            method or its pool is unknown.
     """
     if not isinstance(suite, Suite):
         suite = load_suite(suite)
     named = {"": list(modules), **(pools or {})}
+    ways = _ways(methods, named)
     training = RepeatedTraining(
         Path(output),
         Path(trials or Path(output) / "trials"),
@@ -90,7 +91,7 @@ def evaluate(
         processes,
         trust,
     )
-    evaluation = _Evaluation(Path(output), named, training, trust)
+    evaluation = _Evaluation(Path(output), named, ways, training, trust)
     described = tuple(entry.described for entry in suite.entries)
     runs: list[Run] = []
     for entry in suite.entries:
@@ -99,7 +100,7 @@ def evaluate(
         except (OSError, ValueError) as error:
             say(f"Missing {entry.name}: {error}")
             continue
-        runs += evaluation.of_task(entry, task, methods, oracle)
+        runs += evaluation.of_task(entry, task, oracle)
         results = Results(
             suite.name, described, tuple(runs), dataclasses.asdict(protocol)
         )
@@ -112,6 +113,29 @@ def evaluate(
     return results
 
 
+def _ways(
+    methods: Sequence[str], pools: Mapping[str, Sequence[Named]]
+) -> dict[str, tuple[str, str]]:
+    """Gives each method's strategy and pool."""
+    ways = {}
+    for method in methods:
+        strategy, _, pool = method.partition("@")
+        if strategy not in STRATEGIES or pool not in pools:
+            others = ", ".join(name for name in pools if name) or "none"
+            raise ValueError(
+                f"A method must be one of {', '.join(STRATEGIES)}, or one of "
+                f"them, @ and a pool ({others}). Received: {method!r}."
+            )
+        ways[method] = strategy, pool
+    unused = sorted(pools.keys() - {pool for _, pool in ways.values()} - {""})
+    if unused:
+        raise ValueError(
+            "Of each pool a method must choose, as in knn@POOL. Received: none "
+            f"for {', '.join(unused)}."
+        )
+    return ways
+
+
 class _Evaluation:
     """What all tasks of an evaluation share."""
 
@@ -119,23 +143,19 @@ class _Evaluation:
         self,
         output: Path,
         pools: Mapping[str, Sequence[Named]],
+        ways: Mapping[str, tuple[str, str]],
         training: RepeatedTraining,
         trust: bool,
     ):
         self._output = output
         self._pools = pools
+        self._ways = ways
         self._training = training
         self._trust = trust
 
-    def of_task(
-        self,
-        entry: SuiteEntry,
-        task: Task,
-        methods: Sequence[str],
-        oracle: int,
-    ) -> list[Run]:
+    def of_task(self, entry: SuiteEntry, task: Task, oracle: int) -> list[Run]:
         """Evaluates all methods on one task."""
-        chosen = self._select(entry, task, methods)
+        chosen = self._select(entry, task)
         times = self._training.protocol.times
         wanted = dict.fromkeys(chosen.values(), times)
         outcomes = self._training.train(entry, task, wanted)
@@ -165,19 +185,12 @@ class _Evaluation:
         records = self._training.train(entry, task, {best: times})
         return _runs(entry, ORACLE, best, records[best])
 
-    def _select(
-        self, entry: SuiteEntry, task: Task, methods: Sequence[str]
-    ) -> dict[str, str]:
+    def _select(self, entry: SuiteEntry, task: Task) -> dict[str, str]:
         """Gives the module that each method picks."""
         images = join([task.train, task.test])
         whole = Task(entry.name, images, images.take(0))
         chosen = {}
-        ways = [
-            (method, pool, f"{method}@{pool}" if pool else method)
-            for pool, method in product(self._pools, methods)
-            if not pool or method != BASELINE
-        ]
-        for strategy, pool, method in ways:
+        for method, (strategy, pool) in self._ways.items():
             try:
                 selection = select(
                     whole,

@@ -25,7 +25,7 @@ def _add_evaluate(parsers) -> None:
         action="append",
         default=[],
         metavar=("NAME", "MODULE"),
-        help="another pool to choose from: its methods are METHOD@NAME",
+        help="another pool, for the methods STRATEGY@NAME",
     )
     add("--output", required=True, help="folder of results")
     add("--trials", help="folder of records to share [OUTPUT/trials]")
@@ -34,8 +34,7 @@ def _add_evaluate(parsers) -> None:
         "--methods",
         nargs="+",
         default=["baseline", "knn"],
-        choices=STRATEGIES,
-        help="strategies [baseline knn]",
+        help=f"{', '.join(STRATEGIES)}; or STRATEGY@POOL [baseline knn]",
     )
     add(
         "--oracle",

@@ -122,7 +122,8 @@ def test_modules_reach_the_strategies_as_they_were_named(
     monkeypatch.setattr(evaluating, "select", select)
     pools = {"same": [small_pool]}
     with pytest.raises(ValueError, match="none of 3 tasks"):
-        evaluate(suite, [small_pool], tmp_path, ("knn",), ONCE, pools=pools)
+        methods = ("knn", "knn@same")
+        evaluate(suite, [small_pool], tmp_path, methods, ONCE, pools=pools)
     assert named == [[small_pool]] * 4  # two tasks, two pools
 
 

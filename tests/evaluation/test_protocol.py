@@ -86,7 +86,7 @@ def test_pools_are_chosen_from_apart_and_share_trials(
         suite,
         modules,
         tmp_path / "parts",
-        ("baseline", "knn"),
+        ("baseline", "knn", "knn@same"),
         ONCE,
         pools={"same": modules},
     )
@@ -101,6 +101,22 @@ def test_pools_are_chosen_from_apart_and_share_trials(
     assert len(calls) == len(picked)
     told = tmp_path / "parts" / "selections" / "colours"
     assert (told / "knn@same.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("methods", "rule"),
+    [
+        (("nearest",), "one of knn, .*Received: 'nearest'"),
+        (("knn@other",), r"a pool \(same\). Received: 'knn@other'"),
+        (("knn",), "Received: none for same"),
+    ],
+)
+def test_methods_and_pools_that_do_not_fit_are_refused(
+    suite, small_pool, tmp_path, methods, rule
+):
+    pools = {"same": [small_pool]}
+    with pytest.raises(ValueError, match=rule):
+        evaluate(suite, [small_pool], tmp_path, methods, ONCE, pools=pools)
 
 
 def test_oracle_picks_by_other_runs_than_it_tells(

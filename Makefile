@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-large test-parity lint bench docs study
+.PHONY: install demo test test-large test-parity lint bench docs study report
 
 install: $(STAMP)
 
@@ -29,11 +29,17 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-# NO_MKDOCS_2_WARNING: a notice of the theme about other tools.
 # A night, as the times in study/study.mk tell; goes on where it was stopped.
 study: install
+	$(BIN)/python -m pip install --quiet -e '.[plot]'
 	$(MAKE) -f study/study.mk BIN=$(BIN)
 
+# The tables and figures of docs/study.md, from what the study has found.
+report: install
+	$(BIN)/python -m pip install --quiet -e '.[plot]'
+	$(BIN)/python study/report.py
+
+# NO_MKDOCS_2_WARNING: a notice of the theme about other tools.
 docs: install
 	$(BIN)/python -m pip install --quiet -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

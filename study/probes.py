@@ -13,7 +13,9 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from keras_experts import files
+from pages import fill
+from pages import table
+
 from keras_experts.selection.selector import select
 from keras_experts.selection.selector import select_many
 
@@ -21,7 +23,6 @@ TASKS = ("cifar10_small", "flowers5", "scenes15", "dtd10", "trashnet")
 TASKS += ("clothing10", "gtsrb", "signdigits")
 BASELINE = "builtin#baseline"
 CARD = Path(__file__).parent.parent / "docs" / "builtin.md"
-MARK = "<!-- probes -->"
 
 
 def main() -> None:
@@ -39,12 +40,9 @@ def main() -> None:
         for selection in (knn, linear):
             scores = {e.module: e.score for e in selection.ranking}
             cells += [f"{100 * scores[m]:.1f}" for m in (BASELINE, best)]
-        rows.append(f"| {' | '.join(cells)} |")
+        rows.append(cells)
     head = ["task", "picked", "neighbour", "picked", "linear", "picked"]
-    table = [f"| {' | '.join(head)} |", "|---|---|---|---|---|---|", *rows]
-    before, _, after = CARD.read_text(encoding="utf-8").split(MARK)
-    parts = (before, "\n\n" + "\n".join(table) + "\n\n", after)
-    files.write_text(CARD, MARK.join(parts))
+    fill(CARD, "probes", table(head, rows))
 
 
 if __name__ == "__main__":

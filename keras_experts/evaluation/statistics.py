@@ -3,7 +3,8 @@
 Of each task and method the median of all runs counts; of a group of tasks the
 mean of the medians. Intervals are those of the percentile bootstrap: the runs
 of each task are drawn again with replacement. Methods that were run with the
-same repeats are drawn together, so that they can be compared by pairs.
+same repeats are drawn together, so that they can be compared by pairs. One run
+of a task says nothing of others, and then there is no interval.
 """
 
 import dataclasses
@@ -23,8 +24,8 @@ class Estimate:
 
     Attributes:
         value: float.
-        low: float. Lower end.
-        high: float. Upper end.
+        low: float. Lower end, or NaN if some task has one run alone.
+        high: float. Upper end, likewise.
         tasks: tuple of str. Those it is of.
         missing: tuple of str. Those it should be of, but there is no run.
     """
@@ -34,6 +35,11 @@ class Estimate:
     high: float
     tasks: tuple[str, ...]
     missing: tuple[str, ...] = ()
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether the runs are enough to give one."""
+        return not np.isnan(self.low)
 
     @property
     def is_sure(self) -> bool:
@@ -147,7 +153,9 @@ class Summary:
         return float(np.mean([np.median(values[task]) for task in tasks]))
 
     def _drawn(self, method: str, tasks: tuple[str, ...]) -> np.ndarray:
-        return np.mean([self._medians[method][task] for task in tasks], axis=0)
+        drawn = np.mean([self._medians[method][t] for t in tasks], axis=0)
+        few = any(len(self._values[method][task]) < 2 for task in tasks)
+        return np.full_like(drawn, np.nan) if few else drawn
 
 
 def mean_per_class(labels: np.ndarray, predicted: np.ndarray) -> float:

@@ -115,12 +115,15 @@ def make_notes(results: Results) -> list[str]:
         runs = [run for run in results.runs if run.method == method]
         counts = Counter(run.task for run in runs).values()
         few, many = min(counts), max(counts)
-        note = f"{method}: {few if few == many else f'{few} to {many}'} runs"
+        note = f"{method}: {few if few == many else f'{few} to {many}'} run"
+        note += "s" if many > 1 else ""
         failed = sum("failed" in run.details for run in runs)
         if failed:
             note += f", of which {failed} diverged and count as 0"
         notes.append(note + " a task.")
-        if few < ENOUGH_RUNS:
+        if few < 2:
+            notes[-1] += " One alone has no interval."
+        elif few < ENOUGH_RUNS:
             notes[-1] += " The interval of so few is about their range."
     notes.append("*: all of the interval lies on one side of zero.")
     return notes
@@ -132,11 +135,12 @@ def shown(estimate: Estimate | None, is_difference: bool = False) -> str:
         return "-"
     sign = "+" if is_difference else ""
     mark = "*" if is_difference and estimate.is_sure else ""
-    value, low, high = (
-        f"{100 * number:{sign}.1f}"
-        for number in (estimate.value, estimate.low, estimate.high)
-    )
-    text = f"{value} [{low}, {high}]{mark}"
+    figures = [estimate.value]
+    if estimate.has_interval:
+        figures += [estimate.low, estimate.high]
+    text, *ends = (f"{100 * number:{sign}.1f}" for number in figures)
+    if ends:
+        text += f" [{', '.join(ends)}]{mark}"
     if estimate.missing:
         total = len(estimate.tasks) + len(estimate.missing)
         text += f" ({len(estimate.tasks)} of {total} tasks)"
@@ -169,10 +173,12 @@ def to_csv(tables: Iterable[Table]) -> str:
         for method, row in table.rows.items():
             for column, cell in zip(table.columns, row, strict=True):
                 if cell is not None:
-                    figures = (cell.value, cell.low, cell.high)
+                    ends = (cell.low, cell.high) if cell.has_interval else ()
+                    figures = [f"{n:.6f}" for n in (cell.value, *ends)]
                     writer.writerow(
                         [table.title, method, column]
-                        + [f"{figure:.6f}" for figure in figures]
+                        + figures
+                        + [""] * (3 - len(figures))
                         + [" ".join(cell.missing)]
                     )
     return out.getvalue()

@@ -16,6 +16,7 @@ from keras_experts.evaluation.tables import make_tables
 from keras_experts.evaluation.tables import shown
 from keras_experts.evaluation.tables import to_csv
 from keras_experts.evaluation.tables import to_markdown
+from keras_experts.evaluation.tables import write_page
 
 TASKS = (SuiteTask("pets", "natural"), SuiteTask("count", "structured"))
 
@@ -46,6 +47,24 @@ def test_tables_are_those_of_the_paper_and_regrets(results):
     assert tables["Tasks"].columns == ("pets", "count")
     assert "baseline" not in tables["Over the baseline"].rows
     assert tables["Groups"].missing == {"oracle": ("count",)}
+
+
+def test_one_run_alone_has_no_interval_anywhere(results, tmp_path):
+    alone = tuple(r for r in results.runs if (r.repeat, r.run) == (0, 0))
+    one = Results("drawn", TASKS, alone)
+    tables = make_tables(Summary(one))
+    for table in tables:
+        for cell in table.rows.values():
+            assert not any(e.is_sure for e in cell if e)
+    assert "[" not in to_markdown(tables, [])
+    assert {
+        row["low"] for row in csv.DictReader(io.StringIO(to_csv(tables)))
+    } == {""}
+    write_page(tmp_path / "page.html", one, tables)
+    assert "nan" not in (tmp_path / "page.html").read_text()
+    assert "baseline: 1 run a task. One alone has no interval." in make_notes(
+        one
+    )
 
 
 def test_mean_over_some_tasks_says_so_everywhere(results):

@@ -1,0 +1,55 @@
+"""Keeps what an evaluation of the study found, in study/results.
+
+    python study/keep.py study/work/methods study/work/oracle
+
+Of each folder the results, and of the first the modules that each method picked
+and the leave-one-out accuracy of each, which the selections hold.
+"""
+
+import argparse
+from pathlib import Path
+
+from keras_experts import files
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path)
+    folders = parser.parse_args().folders
+    for folder in folders:
+        if (folder / "results.json").is_file():
+            content = files.read_json(folder / "results.json")
+            for run in content["runs"]:
+                run["module"] = short(run["module"])
+            files.write_json(RESULTS / f"{folder.name}.json", content)
+    files.write_json(RESULTS / "picks.json", picks(folders[0] / "selections"))
+
+
+def picks(folder: Path) -> dict:
+    """Gives what was picked, and the accuracies of neighbours."""
+    found: dict[str, dict] = {}
+    for path in sorted(folder.glob("*/*.json")):
+        task, method = path.parent.name, path.stem
+        selection = files.read_json(path)
+        best = selection["ranking"][0]["module"]
+        here = found.setdefault(task, {"picked": {}, "neighbours": {}})
+        here["picked"][method] = short(best)
+        if method.split("@")[0] == "knn":
+            here["neighbours"] |= {
+                short(row["module"]): row["score"]
+                for row in selection["ranking"]
+            }
+    return found
+
+
+def short(module: str) -> str:
+    """Names a module of the study: `builtin#tree` is tree."""
+    if "#" in module:
+        return module.partition("#")[2]
+    return Path(module).parent.name
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Tables and figures of docs/study.md, from study/results and study/trials.
+
+make report
+"""
+
+from pathlib import Path
+
+import numpy as np
+from keep import short
+from pages import fill
+from pages import table
+from scipy import stats
+
+from keras_experts import files
+from keras_experts.evaluation.results import BASELINE
+from keras_experts.evaluation.results import Results
+from keras_experts.evaluation.results import read_results
+from keras_experts.evaluation.statistics import Summary
+from keras_experts.evaluation.tables import make_tables
+from keras_experts.evaluation.tables import shown
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "study.md"
+RESULTS, TRIALS = HERE / "results", HERE / "trials"
+
+
+def main() -> None:
+    import figures
+
+    summary, picks, trials = read()
+    for name, text in tables(summary, picks, trials).items():
+        fill(PAGE, name, text)
+    figures.over_the_baseline(
+        {m: leads(summary, m) for m in methods_of(summary)}
+    )
+    figures.heat(picks)
+    figures.scatter(picks, accuracies(trials, picks))
+
+
+def read() -> tuple[Summary, dict, list[dict]]:
+    """Gives the results, what was picked, and all trainings."""
+    return (
+        Summary(read_results(RESULTS / "methods.json")),
+        files.read_json(RESULTS / "picks.json"),
+        [files.read_json(path) for path in sorted(TRIALS.glob("*.json"))],
+    )
+
+
+def tables(summary: Summary, picks: dict, trials: list[dict]) -> dict[str, str]:
+    """Gives of each place of the page what stands there."""
+    return {
+        "extent": extent(summary.results, trials),
+        "groups": groups(summary),
+        "tasks": tasks(summary),
+        "picks": picked(summary.results, picks),
+        "neighbours": neighbours(picks, accuracies(trials, picks)),
+    }
+
+
+def methods_of(summary: Summary) -> list[str]:
+    return [m for m in summary.results.methods if m != BASELINE]
+
+
+def leads(summary: Summary, method: str) -> list[float]:
+    """Gives a method's lead over the baseline on each task, in points."""
+    found = []
+    for task in summary.results.tasks:
+        ours = summary.task(method, task.name)
+        theirs = summary.task(BASELINE, task.name)
+        if ours and theirs:
+            found.append(100 * (ours.value - theirs.value))
+    return found
+
+
+def extent(results: Results, trials: list[dict]) -> str:
+    """Tells how much was run."""
+    hours = sum(trial.get("seconds", 0) for trial in trials) / 3600
+    modules = {trial["module"] for trial in trials}
+    return (
+        f"{len(results.tasks)} tasks, {len(modules)} modules, "
+        f"{len(trials)} trainings of {results.protocol['num_images']:,} images "
+        f"in {hours:.1f} hours of one core each."
+    )
+
+
+def groups(summary: Summary) -> str:
+    """Makes the headline: methods in groups of tasks, and their leads."""
+    of_groups, _, leads, *_ = make_tables(summary)
+    head = ["method", *of_groups.columns, "over the baseline", "over tasks"]
+    rows = []
+    for method, row in of_groups.rows.items():
+        cells = [shown(cell) for cell in row]
+        if method in leads.rows:
+            cells.append(shown(leads.rows[method][-1], True))
+            cells.append(over_tasks(summary, method))
+        else:
+            cells += ["", ""]
+        rows.append([method, *cells])
+    return table(head, rows)
+
+
+def over_tasks(summary: Summary, method: str) -> str:
+    """Gives an interval of a lead as if other tasks might have been drawn."""
+    found = np.array(leads(summary, method))
+    number = len(found)
+    better = f"better on {(found > 0).sum()} of {number}"
+    if number < 2:
+        return better
+    low, high = stats.t.interval(
+        0.95, number - 1, found.mean(), stats.sem(found)
+    )
+    return f"{low:+.1f} to {high:+.1f}, {better}"
+
+
+def tasks(summary: Summary) -> str:
+    """Makes the table of medians by task."""
+    names = [task.name for task in summary.results.tasks]
+    rows = []
+    for method in summary.results.methods:
+        medians = [summary.task(method, name) for name in names]
+        cells = [f"{100 * m.value:.1f}" if m else "-" for m in medians]
+        rows.append([method, *cells])
+    return table(["method", *names], rows)
+
+
+def picked(results: Results, picks: dict) -> str:
+    """Makes the table of the modules that methods picked."""
+    told = ("knn@nodes", "knn@full", "knn@clusters", "label_matching@nodes")
+    told += ("domain_prediction@nodes", "name_matching", "logistic", "logme")
+    rows = [
+        [task.name, *(picks[task.name]["picked"].get(m, "-") for m in told)]
+        for task in results.tasks
+        if task.name in picks
+    ]
+    return table(["task", *told], rows)
+
+
+def accuracies(trials: list[dict], picks: dict) -> dict[str, dict]:
+    """Gives of tasks with an oracle each module's median accuracy."""
+    found: dict[str, dict[str, list]] = {}
+    for trial in trials:
+        here = found.setdefault(trial["task"], {})
+        name = short(trial["module"])
+        here.setdefault(name, []).append(trial.get("accuracy", 0.0))
+    tuned = {
+        task: {m: float(np.median(values)) for m, values in modules.items()}
+        for task, modules in found.items()
+    }
+    pool = {
+        task: {m for m in known["neighbours"] if not m.startswith("random_")}
+        for task, known in picks.items()
+    }
+    return {
+        task: {m: tuned[task][m] for m in sorted(pool[task])}
+        for task in pool
+        if pool[task] <= tuned.get(task, {}).keys()
+    }
+
+
+def neighbours(picks: dict, tuned: dict[str, dict]) -> str:
+    """Compares neighbours with fine-tuned accuracies, where all are known."""
+    rows = []
+    for task, modules in tuned.items():
+        near = [picks[task]["neighbours"][m] for m in modules]
+        fine = list(modules.values())
+        rank = stats.spearmanr(near, fine)
+        best, pick = max(fine), fine[int(np.argmax(near))]
+        rows.append(
+            [
+                task,
+                str(len(modules)),
+                f"{rank.statistic:.2f} (p = {rank.pvalue:.2g})",
+                f"{100 * modules['baseline']:.1f}",
+                f"{100 * np.mean(fine):.1f}",
+                f"{100 * pick:.1f}",
+                f"{100 * best:.1f}",
+                f"{100 * (best - pick):.1f}",
+            ]
+        )
+    head = ["task", "modules", "rank correlation", "baseline", "mean of all"]
+    return table([*head, "neighbours' pick", "best", "regret"], rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""The study's page says what its results are."""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_experts import files
+
+STUDY = Path(__file__).parent.parent / "study"
+PAGE = STUDY.parent / "docs" / "study.md"
+
+
+@pytest.fixture(scope="module")
+def study():
+    """Imports the study's scripts, which lie side by side."""
+    sys.path.insert(0, str(STUDY))
+    yield importlib.import_module
+    sys.path.remove(str(STUDY))
+
+
+def test_tables_of_the_page_follow_from_the_results(study):
+    report = study("report")
+    text = PAGE.read_text()
+    made = report.tables(*report.read())
+    assert set(re.findall(r"<!-- (\w+) -->", text)) == made.keys()
+    for name, table in made.items():
+        parts = text.split(f"<!-- {name} -->")
+        assert parts[1].strip() == table.strip(), f"run make report: {name}"
+
+
+def test_results_of_the_study_name_no_place_of_a_machine():
+    kept = [*(STUDY / "results").glob("*"), *(STUDY / "trials").glob("*")]
+    assert kept
+    assert not [path for path in kept if '"/' in path.read_text()]
+
+
+def test_page_without_its_marks_is_refused(study, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- one -->")
+    with pytest.raises(ValueError, match="twice. Received: 1 times"):
+        study("pages").fill(page, "one", "text")
+    assert page.read_text() == "<!-- one -->"
+
+
+def test_neighbours_are_compared_where_every_module_was_trained(study):
+    report = study("report")
+    known = {"baseline": 0.5, "tree": 0.6, "random_tree": 0.4}
+    picks = {t: {"neighbours": known} for t in ("whole", "part")}
+    trained = [("whole", "baseline", 0.7), ("whole", "builtin#tree", 0.8)]
+    trained += [("whole", "builtin#tree", 0.9), ("part", "tree/1", 0.8)]
+    keys = ("task", "module", "accuracy")
+    trials = [dict(zip(keys, one, strict=True)) for one in trained]
+    for trial in trials:
+        trial["module"] = trial["module"].replace("baseline", "x#baseline")
+    tuned = report.accuracies(trials, picks)
+    assert tuned == {"whole": {"baseline": 0.7, "tree": pytest.approx(0.85)}}
+
+
+def test_modules_of_the_study_have_short_names(study):
+    short = study("keep").short
+    assert short("builtin#tree") == "tree"
+    assert short("work/collection/us/study/tree-full/1") == "tree-full"
+
+
+def test_pools_of_the_study_name_experts_of_the_package():
+    from keras_experts.selection.modules import expand
+
+    known = {c.handle for c in expand(["builtin"])}
+    for path in (STUDY / "pools").glob("*.txt"):
+        lines = path.read_text().splitlines()
+        named = {line for line in lines if line.startswith("builtin#")}
+        assert named <= known, path.name
+
+
+def test_suites_of_the_study_are_read(study):
+    from keras_experts.evaluation.suites import load_suite
+
+    suite, oracle = (
+        load_suite(str(STUDY / f"{n}.json")) for n in ("suite", "oracle")
+    )
+    assert {e.name for e in oracle.entries} < {e.name for e in suite.entries}
+    assert files.read_json(STUDY / "experts.json")

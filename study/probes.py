@@ -40,8 +40,11 @@ def main() -> None:
         for selection in (knn, linear):
             scores = {e.module: e.score for e in selection.ranking}
             cells += [f"{100 * scores[m]:.1f}" for m in (BASELINE, best)]
+        lead = knn.lead
+        cells += [f"{100 * lead.cross_fitted:+.1f}", f"{lead.by_chance:.0%}"]
         rows.append(cells)
     head = ["task", "picked", "neighbour", "picked", "linear", "picked"]
+    head += ["cross-fitted", "by chance"]
     fill(CARD, "probes", table(head, rows))
 
 

@@ -122,6 +122,7 @@ class Contest:
             for candidate in known.candidates
             if candidate.is_baseline and candidate.handle not in failed
         )
+        best = ranking.pick(entries, known.candidates, margin)
         together = try_together(known, entries) if combining else None
         return Selection(
             known.task.name,
@@ -130,7 +131,7 @@ class Contest:
             # Of strategies that do not score baselines, any that works.
             ranking.reference(known.candidates, self.scores)
             or next(iter(working), None),
-            ranking.pick(entries, known.candidates, margin),
+            best,
             entries,
             [{"module": m, "reason": reason} for m, reason in failed.items()],
             strategy.title,
@@ -141,6 +142,9 @@ class Contest:
             self._race,
             together,
             known.task.test.num_examples,
+            ranking.lead_of(
+                best, entries, known.candidates, self.scores, margin
+            ),
         )
 
     def write_report(

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 
 from keras_experts.selection import statistics
+from keras_experts.selection.leads import Lead
+from keras_experts.selection.leads import weigh_lead
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.racing import Race
 from keras_experts.selection.statistics import Score
@@ -68,6 +70,8 @@ class Selection:
             `try_together`.
         num_test: int. Images of the task that are kept to test, and were not
             looked at.
+        lead: Lead or None. What the picked expert's lead over the baseline is
+            worth; None where the baseline is kept or was not scored.
     """
 
     task: str
@@ -85,6 +89,7 @@ class Selection:
     race: Race | None = None
     combination: dict | None = None
     num_test: int = 0
+    lead: Lead | None = None
 
     def to_json(self) -> dict:
         """Gives the content of `selection.json`."""
@@ -156,6 +161,26 @@ def pick(
         if entry.module in baselines and entry.examples == best.examples:
             return best if best.score > entry.score + margin else entry
     return best
+
+
+def lead_of(
+    best: Entry,
+    ranking: Sequence[Entry],
+    candidates: Sequence[Candidate],
+    scores: Mapping[str, Score],
+    margin: float,
+) -> Lead | None:
+    """Weighs the lead of what `pick` gave, by those that saw as much."""
+    baselines = {c.handle for c in candidates if c.is_baseline}
+    baseline = reference(candidates, scores)
+    if baseline is None or best.module in baselines:
+        return None
+    rivals = [
+        scores[entry.module]
+        for entry in ranking
+        if entry.examples == best.examples and entry.module not in baselines
+    ]
+    return weigh_lead(scores[best.module], scores[baseline], rivals, margin)
 
 
 def reference(

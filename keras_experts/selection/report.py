@@ -20,7 +20,6 @@ from keras_experts.selection.neighbors import nearest_neighbors
 from keras_experts.selection.pool_strategies import told_of
 from keras_experts.selection.ranking import Entry
 from keras_experts.selection.ranking import Selection
-from keras_experts.selection.statistics import NORMAL_95
 from keras_experts.selection.statistics import Score
 
 NUM_SHOWN = 30  # rows of a list; the others are folded
@@ -66,7 +65,6 @@ def write_report(
         baseline=page.baseline,
         is_kept=page.is_kept,
         candidates=page.candidates,
-        is_significant=_is_significant,
         shown=page.shown,
         points=page.points,
         place=charts.place,
@@ -78,12 +76,6 @@ def write_report(
         **page.examples(features, np.asarray(indices)),
     )
     files.write_text(path, content)
-
-
-def _is_significant(entry: Entry) -> bool:
-    """Tells whether a lead over the baseline is more than chance explains."""
-    error = entry.over_baseline_error
-    return abs(entry.over_baseline) > NORMAL_95 * error
 
 
 def _folded(rows: list, extra: Sequence = ()) -> dict:

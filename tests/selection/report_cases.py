@@ -71,7 +71,8 @@ class Case:
             changed.pop("survivors", None),
         )
         baselines = [c.handle for c in self.candidates if c.is_baseline]
-        best = ranking.pick(entries, self.candidates, changed.get("margin", 0))
+        margin = changed.get("margin", 0)
+        best = ranking.pick(entries, self.candidates, margin)
         content = {
             "task": self.task.name,
             "num_examples": len(self.labels),
@@ -83,6 +84,9 @@ class Case:
             "title": KNN,
             "computed": 1234,
             "cached": 567,
+            "lead": ranking.lead_of(
+                best, entries, self.candidates, self.scores, margin
+            ),
             **changed,
         }
         return ranking.Selection(**content)

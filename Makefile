@@ -37,7 +37,7 @@ study: install
 # The tables and figures of docs/study.md, from what the study has found.
 report: install
 	$(BIN)/python -m pip install --quiet -e '.[plot]'
-	$(BIN)/python study/report.py
+	$(BIN)/python -m study.report
 
 # NO_MKDOCS_2_WARNING: a notice of the theme about other tools.
 docs: install

@@ -1,6 +1,6 @@
 """Keeps what an evaluation of the study found, in study/results.
 
-    python study/keep.py study/work/methods study/work/oracle
+    python -m study.keep study/work/methods study/work/oracle
 
 Of each folder the results, and of the first the modules that each method picked
 and the leave-one-out accuracy of each, which the selections hold.

@@ -1,6 +1,6 @@
 """Probes of the collection that comes with the package, into its card.
 
-    python study/probes.py --data_dir D
+    python -m study.probes --data_dir D
 
 Of each real task (1,000 training images) the leave-one-out accuracy of the
 nearest neighbour and the cross-validated one of a linear classifier, by the
@@ -13,11 +13,10 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from pages import fill
-from pages import table
-
 from keras_experts.selection.selector import select
 from keras_experts.selection.selector import select_many
+from study.pages import fill
+from study.pages import table
 
 TASKS = ("cifar10_small", "flowers5", "scenes15", "dtd10", "trashnet")
 TASKS += ("clothing10", "gtsrb", "signdigits")

@@ -6,9 +6,6 @@ make report
 from pathlib import Path
 
 import numpy as np
-from keep import short
-from pages import fill
-from pages import table
 from scipy import stats
 
 from keras_experts import files
@@ -18,6 +15,9 @@ from keras_experts.evaluation.results import read_results
 from keras_experts.evaluation.statistics import Summary
 from keras_experts.evaluation.tables import make_tables
 from keras_experts.evaluation.tables import shown
+from study.keep import short
+from study.pages import fill
+from study.pages import table
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "study.md"
@@ -25,7 +25,7 @@ RESULTS, TRIALS = HERE / "results", HERE / "trials"
 
 
 def main() -> None:
-    import figures
+    from study import figures
 
     summary, picks, trials = read()
     for name, text in tables(summary, picks, trials).items():
@@ -54,6 +54,8 @@ def tables(summary: Summary, picks: dict, trials: list[dict]) -> dict[str, str]:
         "tasks": tasks(summary),
         "picks": picked(summary.results, picks),
         "neighbours": neighbours(picks, accuracies(trials, picks)),
+        "few": few(files.read_json(RESULTS / "few.json")),
+        **together(files.read_json(RESULTS / "combined.json")),
     }
 
 
@@ -179,6 +181,49 @@ def neighbours(picks: dict, tuned: dict[str, dict]) -> str:
         )
     head = ["task", "modules", "rank correlation", "baseline", "mean of all"]
     return table([*head, "neighbours' pick", "best", "regret"], rows)
+
+
+def few(content: dict) -> str:
+    """Makes the table of picks by few images, over tasks."""
+    found = content["leads"]
+    rows = []
+    for number in sorted({row["number"] for row in found}):
+        cells = [str(number)]
+        for what in ("on_drawn", "neighbour", "linear"):
+            by_task: dict[str, list] = {}
+            for row in found:
+                if row["number"] == number:
+                    by_task.setdefault(row["task"], []).append(row[what])
+            means = 100 * np.array([np.mean(v) for v in by_task.values()])
+            cells.append(f"{means.mean():+.2f} ± {stats.sem(means):.2f}")
+        rows.append(cells)
+    head = ["images that pick", "lead on these", "neighbour on others"]
+    return table([*head, "linear on others"], rows)
+
+
+def together(content: dict) -> dict[str, str]:
+    """Makes the tables of experts side by side."""
+    greedy, linear = [], []
+    for task, found in content.items():
+        shares = ("best", "accuracy", "single_honest_accuracy")
+        cells = [found["baseline"], *(found[name] for name in shares)]
+        cells.append(found["honest_accuracy"])
+        shown = [f"{100 * cell:.1f}" for cell in cells]
+        greedy.append([task, ", ".join(found["modules"]), *shown])
+        probes = [f"{100 * v:.1f}" for v in found["linear"].values()]
+        linear.append([task, *probes])
+    names = list(next(iter(content.values()))["linear"])
+    means = [
+        np.mean([found["linear"][name] for found in content.values()])
+        for name in names
+    ]
+    linear.append(["mean", *(f"{100 * mean:.1f}" for mean in means)])
+    head = ["task", "side by side", "baseline", "best one", "these"]
+    head += ["best one, cross-fitted", "several, cross-fitted"]
+    return {
+        "greedy": table(head, greedy),
+        "linear": table(["task", *names], linear),
+    }
 
 
 if __name__ == "__main__":

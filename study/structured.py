@@ -1,6 +1,6 @@
 """Draws three structured tasks, as .npz files of 64-pixel images.
 
-    python study/structured.py --output study/work/tasks
+    python -m study.structured --output study/work/tasks
 
 In the manner of dSprites (one white sprite on black, by place or by turn) and
 of CLEVR (coloured solids on grey ground, one in front of the other, by their

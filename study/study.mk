@@ -19,8 +19,8 @@ METHODS := baseline $(STRATEGIES) logistic logme name_matching \
 
 .PHONY: study evaluation oracle
 study: evaluation oracle
-	$(BIN)/python study/keep.py $(WORK)/methods $(WORK)/oracle
-	$(BIN)/python study/report.py
+	$(BIN)/python -m study.keep $(WORK)/methods $(WORK)/oracle
+	$(BIN)/python -m study.report
 
 $(WORK)/run/baseline/metadata.json: study/upstream.npz
 	$(BIN)/python benchmarks/device_weights.py unpack --weights $< --workdir $(WORK)/run
@@ -43,7 +43,7 @@ $(WORK)/collection/collection.json: $(WORK)/run/trained
 	  --publisher keras-experts --name study
 
 $(WORK)/tasks/solids_count.npz: study/structured.py
-	$(BIN)/python $< --output $(WORK)/tasks
+	$(BIN)/python -m study.structured --output $(WORK)/tasks
 
 # 40 to 60 seconds a training: of each choice of a method three, and for the oracle
 # every module once, on four tasks. Both share the records of what was trained.

@@ -1,28 +1,20 @@
 """The study's page says what its results are."""
 
-import importlib
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 from keras_experts import files
+from study import report
+from study.keep import short
+from study.pages import fill
 
 STUDY = Path(__file__).parent.parent / "study"
 PAGE = STUDY.parent / "docs" / "study.md"
 
 
-@pytest.fixture(scope="module")
-def study():
-    """Imports the study's scripts, which lie side by side."""
-    sys.path.insert(0, str(STUDY))
-    yield importlib.import_module
-    sys.path.remove(str(STUDY))
-
-
-def test_tables_of_the_page_follow_from_the_results(study):
-    report = study("report")
+def test_tables_of_the_page_follow_from_the_results():
     text = PAGE.read_text()
     made = report.tables(*report.read())
     assert set(re.findall(r"<!-- (\w+) -->", text)) == made.keys()
@@ -37,16 +29,15 @@ def test_results_of_the_study_name_no_place_of_a_machine():
     assert not [path for path in kept if '"/' in path.read_text()]
 
 
-def test_page_without_its_marks_is_refused(study, tmp_path):
+def test_page_without_its_marks_is_refused(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("<!-- one -->")
     with pytest.raises(ValueError, match="twice. Received: 1 times"):
-        study("pages").fill(page, "one", "text")
+        fill(page, "one", "text")
     assert page.read_text() == "<!-- one -->"
 
 
-def test_neighbours_are_compared_where_every_module_was_trained(study):
-    report = study("report")
+def test_neighbours_are_compared_where_every_module_was_trained():
     known = {"baseline": 0.5, "tree": 0.6, "random_tree": 0.4}
     picks = {t: {"neighbours": known} for t in ("whole", "part")}
     trained = [("whole", "baseline", 0.7), ("whole", "builtin#tree", 0.8)]
@@ -59,8 +50,7 @@ def test_neighbours_are_compared_where_every_module_was_trained(study):
     assert tuned == {"whole": {"baseline": 0.7, "tree": pytest.approx(0.85)}}
 
 
-def test_modules_of_the_study_have_short_names(study):
-    short = study("keep").short
+def test_modules_of_the_study_have_short_names():
     assert short("builtin#tree") == "tree"
     assert short("work/collection/us/study/tree-full/1") == "tree-full"
 
@@ -75,7 +65,7 @@ def test_pools_of_the_study_name_experts_of_the_package():
         assert named <= known, path.name
 
 
-def test_suites_of_the_study_are_read(study):
+def test_suites_of_the_study_are_read():
     from keras_experts.evaluation.suites import load_suite
 
     suite, oracle = (

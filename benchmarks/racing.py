@@ -68,6 +68,9 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=0.25)
     parser.add_argument("--error", type=float, default=0.05)
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument(
+        "--ways", nargs="+", help="of budget, informed, error, halving [all]"
+    )
     options = parser.parse_args()
     candidates = by_cost(expand([options.collection]))
     print(f"racing_candidates {len(candidates)} modules")
@@ -78,6 +81,7 @@ def main() -> None:
         "error": our_race(Racing("error", error=options.error)),
         "halving": halving(options.budget),
     }
+    ways = {name: ways[name] for name in options.ways or ways}
     close: dict[str, int] = dict.fromkeys(ways, 0)
     mean_regrets: dict[str, list[float]] = {name: [] for name in ways}
     on_new_regrets: dict[str, list[float]] = {name: [] for name in ways}

@@ -2,11 +2,11 @@
 
     python -m study.combined --data_dir D
 
-Of each task the leave-one-out accuracy of the best expert, and of experts side
-by side, by all images and cross-fitted (one half picks, the other measures). And
-of a linear classifier, trained on the half that picks and tested on the other:
-by the baseline's features, the picked expert's, those of the best 8, of 8 drawn
-by chance, and of all side by side.
+Of each task the leave-one-out accuracy of the best expert and of experts side
+by side, by all images and cross-fitted (one half picks, the other measures).
+And that of a linear classifier, trained on the half that picks and tested on
+the other: by the baseline's features, the picked expert's, those of the best 8,
+of 8 drawn by chance, and of all side by side.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def choices(rows: dict, labels, picking, seed: int):
 
 
 def probe(rows: dict, labels, modules: list[str], halves) -> float:
-    """Trains on the first half with features side by side; tests on the other."""
+    """Trains on one half with features side by side, tests on the other."""
     training, testing = halves
     every = []
     for module in modules:

@@ -50,6 +50,7 @@ def tables(summary: Summary, picks: dict, trials: list[dict]) -> dict[str, str]:
     """Gives of each place of the page what stands there."""
     return {
         "extent": extent(summary.results, trials),
+        "upstream": upstream(files.read_json(HERE / "upstream.json")),
         "groups": groups(summary),
         "tasks": tasks(summary),
         "picks": picked(summary.results, picks),
@@ -83,6 +84,28 @@ def extent(results: Results, trials: list[dict]) -> str:
         f"{len(trials)} trainings of {results.protocol['num_images']:,} images "
         f"in {hours:.1f} hours of one core each."
     )
+
+
+def upstream(experts: list[dict]) -> str:
+    """Tells how much better experts are on their own images."""
+    kinds: dict[str, list[float]] = {}
+    for expert in experts:
+        if "slice_top1" in expert:
+            first = expert["name"].split("_")[0]
+            images = first if first in ("cluster", "random") else "node"
+            lead = expert["slice_top1"] - expert["slice_top1_baseline"]
+            name = f"{expert['kind']}, {images}"
+            kinds.setdefault(name, []).append(100 * lead)
+    rows = [
+        [
+            kind,
+            str(len(leads)),
+            f"{np.mean(leads):+.1f}",
+            f"{min(leads):+.1f} to {max(leads):+.1f}",
+        ]
+        for kind, leads in kinds.items()
+    ]
+    return table(["experts", "number", "mean lead", "leads"], rows)
 
 
 def groups(summary: Summary) -> str:

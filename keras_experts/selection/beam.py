@@ -29,6 +29,7 @@ from keras_experts.selection.fingerprints import describe
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.statistics import Score
 from keras_experts.selection.strategies import FeatureStrategy
+from keras_experts.selection.worker import Worker
 from keras_experts.selection.worker import read_images
 from keras_experts.selection.worker import write_images
 
@@ -61,17 +62,23 @@ class ModulesHandler(ModelHandler):
     Args:
         folder: where `write_images` put the images.
         trust: bool. As in `load_module`.
+        time_limit: float. As in `Worker`, or None for none.
     """
 
-    def __init__(self, folder: str, trust: bool):
+    def __init__(self, folder: str, trust: bool, time_limit: float | None):
         super().__init__()
         self._folder = folder
         self._trust = trust
+        self._time_limit = time_limit
 
-    def load_model(self):
+    def load_model(self) -> "_Modules":
+        images = read_images(Path(self._folder))
+        if self._time_limit is not None:
+            worker = Worker(images, self._trust, self._time_limit)
+            return _Modules(worker, images.medium)
         from keras_experts.selection.embeddings import Embedder
 
-        return Embedder(read_images(Path(self._folder)), self._trust)
+        return _Modules(Embedder(images, self._trust), images.medium)
 
     def batch_elements_kwargs(self) -> dict[str, int]:
         return {"min_batch_size": 1, "max_batch_size": 1}
@@ -80,30 +87,46 @@ class ModulesHandler(ModelHandler):
         self, batch: Sequence[Work], model, inference_args=None
     ) -> Iterator[list]:
         for work in batch:
-            yield list(_run(work, model))
+            yield list(model.run(work))
 
 
-def _run(work: Work, embedder) -> Iterator[tuple[str, tuple]]:
-    """Gives of each candidate places of images and rows, or a reason."""
-    memo = files.cache_folder() / "fingerprints"
-    try:
-        described = [
-            describe(c, memo, embedder.medium) for c in work.candidates
-        ]
+class _Modules:
+    """Runs images through modules, in this process or one beside it."""
+
+    def __init__(self, embedder, medium: str):
+        self._embedder = embedder
+        self._medium = medium
+        self._failed: dict[tuple[Candidate, ...], str] = {}
+
+    def run(self, work: Work) -> Iterator[tuple[str, tuple]]:
+        """Gives of each candidate places of images and rows, or a reason."""
+        try:
+            if work.candidates not in self._failed:
+                yield from self._rows(work)
+        except FAILURES as error:
+            # Its other images would take as long to fail.
+            self._failed[work.candidates] = str(error)
+        if work.candidates in self._failed:
+            for candidate in work.candidates:
+                reason = self._failed[work.candidates]
+                yield candidate.handle, (reason, None)
+
+    def _rows(self, work: Work) -> Iterator[tuple[str, tuple]]:
+        memo = files.cache_folder() / "fingerprints"
+        described = [describe(c, memo, self._medium) for c in work.candidates]
         names = {
             d.part: c.handle
             for d, c in zip(described, work.candidates, strict=True)
         }
         images = np.arange(work.start, work.stop)
-        batches = embedder.features(described[0].source, list(names), images)
+        batches = self._embedder.features(
+            described[0].source, list(names), images
+        )
         for indices, part, rows in batches:
             if isinstance(rows, ValueError):
                 yield names[part], (str(rows), None)
             else:
                 yield names[part], (indices, rows)
-    except FAILURES as error:
-        for candidate in work.candidates:
-            yield candidate.handle, (str(error), None)
 
 
 def score_with_beam(
@@ -114,8 +137,9 @@ def score_with_beam(
     options: Iterable[str],
     trust: bool = False,
     folder: str | None = None,
+    time_limit: float | None = None,
 ) -> tuple[list[dict[str, Score]], list[dict[str, str]], dict[str, str]]:
-    """Scores candidates on several tasks, without a limit of time.
+    """Scores candidates on several tasks.
 
     Args:
         strategy: FeatureStrategy.
@@ -126,6 +150,7 @@ def score_with_beam(
         trust: bool. As in `load_module`.
         folder: where images and scores pass through, which all workers see by
             this path; or None for a temporary one of this machine.
+        time_limit: float. As in `select_many`.
 
     Returns:
         Of each task the scores by handle, and why the strategy could not
@@ -145,7 +170,7 @@ def score_with_beam(
     by_handle = {candidate.handle: candidate for candidate in candidates}
     with tempfile.TemporaryDirectory(dir=folder) as passing:
         write_images(images, Path(passing))
-        handler = ModulesHandler(passing, trust)
+        handler = ModulesHandler(passing, trust, time_limit)
         scoring = _Scoring(strategy, tasks, by_handle)
         with beam.Pipeline(options=pipeline_options) as pipeline:
             _ = (

@@ -115,7 +115,9 @@ def select_many(
         racing = _racing(racing, scorer, features, candidates, fewest)
         contests = _contests(opened, features, candidates, experts)
         if beam is not None:
-            _score_with_beam(contests, scorer, beam, trust, beam_folder)
+            _score_with_beam(
+                contests, scorer, beam, trust, beam_folder, time_limit
+            )
         else:
             _score_all(contests, scorer, features, by_cost(candidates), racing)
         selections = [
@@ -222,7 +224,9 @@ def _score_all(
         features.compute(candidates, np.arange(number), on_ready, bar)
 
 
-def _score_with_beam(contests, scorer, options, trust, folder) -> None:
+def _score_with_beam(
+    contests, scorer, options, trust, folder, time_limit
+) -> None:
     try:
         from keras_experts.selection.beam import score_with_beam
     except ImportError as error:
@@ -245,6 +249,7 @@ def _score_with_beam(contests, scorer, options, trust, folder) -> None:
         options,
         trust,
         folder,
+        time_limit,
     )
     features = evidence.features
     features.failed.update(failed)

@@ -4,6 +4,7 @@ from keras_experts.data import synthetic
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.selector import select_many
 from keras_experts.selection.strategies import Knn
+from tests.selection.modules import loop_for_ever
 from tests.selection.modules import mean
 from tests.selection.modules import save_module
 
@@ -60,6 +61,35 @@ def test_module_that_fits_one_task_is_ranked_there(modules, tasks):
     assert len(found[0].ranking) == 4
     with pytest.raises(ValueError, match="5 that failed"):
         select_many(tasks, modules, Picky(), beam=[])
+
+
+def test_module_that_never_ends_is_left_out(modules, tasks, tmp_path):
+    endless = save_module(tmp_path / "endless", loop_for_ever)
+    (found,) = select_many(
+        tasks[:1], [endless, modules[1]], beam=[], time_limit=15
+    )
+    assert found.best.module == modules[1]
+    (skipped,) = found.skipped
+    assert skipped["module"] == endless
+    assert "within 15 seconds" in skipped["reason"]
+
+
+def test_module_that_failed_is_not_waited_for_again(modules):
+    from keras_experts.selection import beam
+
+    asked = []
+
+    class Embedder:
+        def features(self, source, parts, images):
+            asked.append(source.module)
+            raise ValueError("too late")
+
+    run = beam._Modules(Embedder(), "images").run
+    candidate = Candidate(modules[1], "mean", "baseline")
+    for start in (0, 10):
+        rows = list(run(beam.Work((candidate,), start, start + 10)))
+        assert rows == [(modules[1], ("too late", None))]
+    assert asked == [modules[1]]
 
 
 def test_wrong_runner_option_and_functions_are_refused(modules, tasks):

@@ -129,7 +129,7 @@ def over_tasks(summary: Summary, method: str) -> str:
     found = np.array(leads(summary, method))
     number = len(found)
     better = f"better on {(found > 0).sum()} of {number}"
-    if number < 2:
+    if number < 3 or not found.std():
         return better
     low, high = stats.t.interval(
         0.95, number - 1, found.mean(), stats.sem(found)

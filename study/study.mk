@@ -20,6 +20,8 @@ METHODS := baseline $(STRATEGIES) logistic logme name_matching \
 .PHONY: study evaluation oracle
 study: evaluation oracle
 	$(BIN)/python -m study.keep $(WORK)/methods $(WORK)/oracle
+	$(BIN)/python -m study.few --data_dir $(DATA)
+	$(BIN)/python -m study.combined --data_dir $(DATA)
 	$(BIN)/python -m study.report
 
 $(WORK)/run/baseline/metadata.json: study/upstream.npz

@@ -21,6 +21,19 @@ from study.pages import table
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "study.md"
+# Methods that the paper compares with one another.
+DUELS = (
+    ("knn", "random"),
+    ("knn@nodes", "random@nodes"),
+    ("knn@full", "random@full"),
+    ("knn", "label_matching"),
+    ("knn", "domain_prediction"),
+    ("knn", "logistic"),
+    ("knn", "logme"),
+    ("knn@nodes", "knn@full"),
+    ("knn", "knn@nodes"),
+    ("knn@nodes", "knn@random"),
+)
 RESULTS, TRIALS = HERE / "results", HERE / "trials"
 
 
@@ -52,9 +65,11 @@ def tables(summary: Summary, picks: dict, trials: list[dict]) -> dict[str, str]:
         "extent": extent(summary.results, trials),
         "upstream": upstream(files.read_json(HERE / "upstream.json")),
         "groups": groups(summary),
+        "duels": duels(summary),
         "tasks": tasks(summary),
         "picks": picked(summary.results, picks),
         "neighbours": neighbours(picks, accuracies(trials, picks)),
+        "trained": trained(picks, medians(trials)),
         "few": few(files.read_json(RESULTS / "few.json")),
         **together(files.read_json(RESULTS / "combined.json")),
     }
@@ -64,12 +79,12 @@ def methods_of(summary: Summary) -> list[str]:
     return [m for m in summary.results.methods if m != BASELINE]
 
 
-def leads(summary: Summary, method: str) -> list[float]:
-    """Gives a method's lead over the baseline on each task, in points."""
+def leads(summary: Summary, method: str, other: str = BASELINE) -> list[float]:
+    """Gives a method's lead over another on each task, in points."""
     found = []
     for task in summary.results.tasks:
         ours = summary.task(method, task.name)
-        theirs = summary.task(BASELINE, task.name)
+        theirs = summary.task(other, task.name)
         if ours and theirs:
             found.append(100 * (ours.value - theirs.value))
     return found
@@ -126,15 +141,31 @@ def groups(summary: Summary) -> str:
 
 def over_tasks(summary: Summary, method: str) -> str:
     """Gives an interval of a lead as if other tasks might have been drawn."""
-    found = np.array(leads(summary, method))
-    number = len(found)
-    better = f"better on {(found > 0).sum()} of {number}"
-    if number < 3 or not found.std():
+    return interval(leads(summary, method))
+
+
+def interval(found: list[float]) -> str:
+    """Gives a mean's 95 % interval, and of how many it is above zero."""
+    values = np.array(found)
+    number = len(values)
+    better = f"better on {(values > 0).sum()} of {number}"
+    if number < 3 or not values.std():
         return better
     low, high = stats.t.interval(
-        0.95, number - 1, found.mean(), stats.sem(found)
+        0.95, number - 1, values.mean(), stats.sem(values)
     )
     return f"{low:+.1f} to {high:+.1f}, {better}"
+
+
+def duels(summary: Summary) -> str:
+    """Compares methods with one another, over tasks."""
+    rows = []
+    for ours, theirs in DUELS:
+        found = leads(summary, ours, theirs)
+        if found:
+            mean = f"{np.mean(found):+.1f}"
+            rows.append([ours, theirs, mean, interval(found)])
+    return table(["method", "against", "points", "over tasks"], rows)
 
 
 def tasks(summary: Summary) -> str:
@@ -160,17 +191,22 @@ def picked(results: Results, picks: dict) -> str:
     return table(["task", *told], rows)
 
 
-def accuracies(trials: list[dict], picks: dict) -> dict[str, dict]:
-    """Gives of tasks with an oracle each module's median accuracy."""
+def medians(trials: list[dict]) -> dict[str, dict[str, float]]:
+    """Gives of each task the accuracies of the modules that were trained."""
     found: dict[str, dict[str, list]] = {}
     for trial in trials:
         here = found.setdefault(trial["task"], {})
         name = short(trial["module"])
         here.setdefault(name, []).append(trial.get("accuracy", 0.0))
-    tuned = {
+    return {
         task: {m: float(np.median(values)) for m, values in modules.items()}
         for task, modules in found.items()
     }
+
+
+def accuracies(trials: list[dict], picks: dict) -> dict[str, dict]:
+    """Gives the accuracies of tasks on which every module was trained."""
+    tuned = medians(trials)
     pool = {
         task: {m for m in known["neighbours"] if not m.startswith("random_")}
         for task, known in picks.items()
@@ -180,6 +216,21 @@ def accuracies(trials: list[dict], picks: dict) -> dict[str, dict]:
         for task in pool
         if pool[task] <= tuned.get(task, {}).keys()
     }
+
+
+def trained(picks: dict, tuned: dict[str, dict]) -> str:
+    """Correlates neighbours with fine-tuned accuracies of some modules."""
+    rows = []
+    for task, known in picks.items():
+        modules = sorted(known["neighbours"].keys() & tuned.get(task, {}))
+        rank = stats.spearmanr(
+            [known["neighbours"][m] for m in modules],
+            [tuned[task][m] for m in modules],
+        )
+        rows.append([task, str(len(modules)), f"{rank.statistic:+.2f}"])
+    values = [float(row[2]) for row in rows]
+    rows.append(["mean", "", f"{np.mean(values):+.2f}"])
+    return table(["task", "modules", "rank correlation"], rows)
 
 
 def neighbours(picks: dict, tuned: dict[str, dict]) -> str:

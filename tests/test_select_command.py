@@ -138,7 +138,9 @@ def test_all_modules_failing_is_exit_1(select, pool):
     assert "At least one module must work" in err.splitlines()[-1]
 
 
-def test_ctrl_c_ends_a_selection_in_two_processes(tmp_path, image_folder):
+def test_ctrl_c_ends_a_selection_in_two_processes(
+    tmp_path, image_folder, request
+):
     """Two endless modules run, and two wait; none has to be waited for."""
     for number in range(4):
         save_module(tmp_path / f"endless_{number}", loop_for_ever)
@@ -149,8 +151,13 @@ def test_ctrl_c_ends_a_selection_in_two_processes(tmp_path, image_folder):
     environment = {**os.environ, "KERAS_EXPERTS_CACHE": str(tmp_path / "cache")}
     with open(log, "wb") as err:
         process = subprocess.Popen(
-            [*command, "--processes", "2"], stderr=err, env=environment
+            [*command, "--processes", "2"],
+            stderr=err,
+            env=environment,
+            # A shell lets what it runs in the background ignore it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
+    request.addfinalizer(process.kill)
     threads = Path(f"/proc/{process.pid}/task")
     children: set[str] = set()
     while len(children) < 2:

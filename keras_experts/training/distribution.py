@@ -77,7 +77,7 @@ def distribute(
             of all replicas to their batches, by turns.
 
     Returns:
-        A distributed dataset.
+        A distributed dataset; on one CPU just that of its replica.
     """
     replicas = strategy.num_replicas_in_sync
 
@@ -86,13 +86,11 @@ def distribute(
         first = context.input_pipeline_id * local
         return make_dataset(range(first, first + local), replicas)
 
-    # To CPUs nothing is copied. An iterator of several devices has a tuner
-    # for each, whatever the data set's options say, and its end waits for
-    # them, a minute at times (as in data.batches).
-    options = tf.distribute.InputOptions(
-        experimental_fetch_to_device=not on_cpu()
-    )
-    return strategy.distribute_datasets_from_function(make, options)
+    if replicas == 1 and on_cpu():
+        # An iterator of devices has a tuner for each, whatever the data set's
+        # options say, whose end is waited for (as in data.batches).
+        return make_dataset([0], 1)
+    return strategy.distribute_datasets_from_function(make)
 
 
 def on_cpu() -> bool:

@@ -36,6 +36,9 @@ from keras_experts.selection.worker import write_images
 SHARD_IMAGES = 250
 # Of one module in one process: more would not pass between processes.
 PARTS_AT_ONCE = 16
+# Processes for modules that runners of this process have begun, by the folder
+# of their images: Beam keeps models, and has no place to end them.
+_begun: dict[str, list[Worker]] = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +78,7 @@ class ModulesHandler(ModelHandler):
         images = read_images(Path(self._folder))
         if self._time_limit is not None:
             worker = Worker(images, self._trust, self._time_limit)
+            _begun.setdefault(self._folder, []).append(worker)
             return _Modules(worker, images.medium)
         from keras_experts.selection.embeddings import Embedder
 
@@ -172,17 +176,21 @@ def score_with_beam(
         write_images(images, Path(passing))
         handler = ModulesHandler(passing, trust, time_limit)
         scoring = _Scoring(strategy, tasks, by_handle)
-        with beam.Pipeline(options=pipeline_options) as pipeline:
-            _ = (
-                pipeline
-                | beam.Create(_work(candidates, images.num_examples))
-                | beam.Reshuffle()
-                | RunInference(handler)
-                | beam.FlatMap(list)
-                | beam.GroupByKey()
-                | beam.MapTuple(scoring)
-                | WriteToText(str(Path(passing) / "scores"))
-            )
+        try:
+            with beam.Pipeline(options=pipeline_options) as pipeline:
+                _ = (
+                    pipeline
+                    | beam.Create(_work(candidates, images.num_examples))
+                    | beam.Reshuffle()
+                    | RunInference(handler)
+                    | beam.FlatMap(list)
+                    | beam.GroupByKey()
+                    | beam.MapTuple(scoring)
+                    | WriteToText(str(Path(passing) / "scores"))
+                )
+        finally:
+            for worker in _begun.pop(passing, []):
+                worker.close()
         return _read(Path(passing), len(tasks))
 
 

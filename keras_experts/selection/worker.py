@@ -50,7 +50,7 @@ class Worker:
         return self
 
     def __exit__(self, *_) -> None:
-        self._stop()
+        self.close()
 
     def features(
         self,
@@ -89,11 +89,11 @@ class Worker:
             raise
         finally:
             if not is_done:
-                self._stop()
+                self.close()
 
     def _receive(self, module: str, seconds: float) -> dict:
         if not self._connection.poll(seconds):
-            self._stop()
+            self.close()
             raise ValueError(
                 f"A module must give its next batch within {seconds:.0f} "
                 f"seconds (`time_limit`). Received: {module}, which did not."
@@ -143,7 +143,8 @@ class Worker:
         if process is not None:
             process.kill()
 
-    def _stop(self) -> None:
+    def close(self) -> None:
+        """Ends the process; `features` starts another one."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

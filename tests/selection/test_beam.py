@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from keras_experts.data import synthetic
@@ -72,6 +74,14 @@ def test_module_that_never_ends_is_left_out(modules, tasks, tmp_path):
     (skipped,) = found.skipped
     assert skipped["module"] == endless
     assert "within 15 seconds" in skipped["reason"]
+
+
+def test_no_process_for_modules_is_left(modules, tasks):
+    select_many(tasks[:1], modules[1:2], beam=[], time_limit=60)
+    left = Path("/proc/self/task").glob("*/children")
+    pids = " ".join(path.read_text() for path in left).split()
+    commands = [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids]
+    assert not [c for c in commands if "selection.worker" in c]
 
 
 def test_module_that_failed_is_not_waited_for_again(modules):

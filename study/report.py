@@ -1,6 +1,6 @@
 """Tables and figures of docs/study.md, from study/results and study/trials.
 
-make report
+`make report` runs it.
 """
 
 from pathlib import Path
@@ -109,39 +109,34 @@ def upstream(experts: list[dict]) -> str:
             first = expert["name"].split("_")[0]
             images = first if first in ("cluster", "random") else "node"
             lead = expert["slice_top1"] - expert["slice_top1_baseline"]
-            name = f"{expert['kind']}, {images}"
-            kinds.setdefault(name, []).append(100 * lead)
+            kind = f"{expert['kind']}, {images}"
+            kinds.setdefault(kind, []).append(100 * lead)
     rows = [
         [
             kind,
-            str(len(leads)),
-            f"{np.mean(leads):+.1f}",
-            f"{min(leads):+.1f} to {max(leads):+.1f}",
+            str(len(found)),
+            f"{np.mean(found):+.1f}",
+            f"{min(found):+.1f} to {max(found):+.1f}",
         ]
-        for kind, leads in kinds.items()
+        for kind, found in kinds.items()
     ]
     return table(["experts", "number", "mean lead", "leads"], rows)
 
 
 def groups(summary: Summary) -> str:
     """Makes the headline: methods in groups of tasks, and their leads."""
-    of_groups, _, leads, *_ = make_tables(summary)
+    of_groups, _, differences, *_ = make_tables(summary)
     head = ["method", *of_groups.columns, "over the baseline", "over tasks"]
     rows = []
     for method, row in of_groups.rows.items():
         cells = [shown(cell) for cell in row]
-        if method in leads.rows:
-            cells.append(shown(leads.rows[method][-1], True))
-            cells.append(over_tasks(summary, method))
+        if method in differences.rows:
+            cells.append(shown(differences.rows[method][-1], True))
+            cells.append(interval(leads(summary, method)))
         else:
             cells += ["", ""]
         rows.append([method, *cells])
     return table(head, rows)
-
-
-def over_tasks(summary: Summary, method: str) -> str:
-    """Gives an interval of a lead as if other tasks might have been drawn."""
-    return interval(leads(summary, method))
 
 
 def interval(found: list[float]) -> str:
@@ -235,6 +230,8 @@ def trained(picks: dict, tuned: dict[str, dict]) -> str:
 
 def neighbours(picks: dict, tuned: dict[str, dict]) -> str:
     """Compares neighbours with fine-tuned accuracies, where all are known."""
+    if not tuned:
+        return "None yet."
     rows = []
     for task, modules in tuned.items():
         near = [picks[task]["neighbours"][m] for m in modules]

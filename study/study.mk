@@ -39,7 +39,7 @@ $(WORK)/run/trained: $(WORK)/run/baseline/metadata.json
 	  --gin_param 'DATA_DIR = "$(DATA)"' --workdir $(WORK)/run
 	touch $@
 
-# 6 minutes; 2 without the adapters that `builtin` has.
+# 6 minutes.
 $(WORK)/collection/collection.json: $(WORK)/run/trained
 	$(RUN) export --workdir $(WORK)/run --output $(WORK)/collection \
 	  --publisher keras-experts --name study

@@ -8,9 +8,9 @@ WORK := study/work
 POOLS := study/pools
 FULL := $(shell sed -n 's/.*\/\(.*\)-full\/1/\1/p' $(POOLS)/full.txt)
 GIN := --gin_param 'DATA_DIR = "$(DATA)"' 'NUM_STEPS = 600'
-# Length and batch of the miniature preset; the rate is the best of 0.03, 0.1, 0.4
-# and 1.6 for the baseline on a fifth of the training images of flowers5.
-RECIPE := --num_images 7680 --batch_size 32 --base_learning_rate 0.1
+# Length and batch of the miniature preset. Each task has the rate that is the best of
+# three for the baseline, on a fifth of the training images.
+RECIPE := --num_images 7680 --batch_size 32 --sweep rates --swept baseline
 # How often what a method picked is trained, with other seeds.
 RUNS ?= 3
 STRATEGIES := random knn label_matching domain_prediction

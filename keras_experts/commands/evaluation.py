@@ -32,6 +32,7 @@ def evaluate(options) -> None:
             options.num_images,
             options.batch_size,
             options.base_learning_rate,
+            options.swept,
         ),
         options.data_dir,
         options.oracle,

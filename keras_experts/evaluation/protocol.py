@@ -2,8 +2,10 @@
 
 import dataclasses
 
+from keras_experts.evaluation.sweeps import EACH
 from keras_experts.evaluation.sweeps import HYPERRULE
 from keras_experts.evaluation.sweeps import SWEEPS
+from keras_experts.evaluation.sweeps import SWEPT
 from keras_experts.training import schedules
 
 
@@ -19,6 +21,8 @@ class Protocol:
         batch_size: int. Images a step.
         base_learning_rate: float. Rate at batch size 512 of sweeps that do
             not choose one, or None for the BiT-HyperRule's.
+        swept: str. Of which modules hyperparameters are chosen: "each" as in
+            the paper, or "baseline", whose choice is taken for all.
     """
 
     sweep: str = HYPERRULE
@@ -27,12 +31,18 @@ class Protocol:
     num_images: int | None = None
     batch_size: int = schedules.BATCH_SIZE
     base_learning_rate: float | None = None
+    swept: str = EACH
 
     def __post_init__(self):
         if self.sweep not in SWEEPS:
             raise ValueError(
                 f"`sweep` must be one of {', '.join(SWEEPS)}. "
                 f"Received: {self.sweep!r}."
+            )
+        if self.swept not in SWEPT:
+            raise ValueError(
+                f"`swept` must be one of {', '.join(SWEPT)}. "
+                f"Received: {self.swept!r}."
             )
         if self.repeats < 1 or self.runs < 1:
             raise ValueError(

@@ -10,6 +10,7 @@ from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import say_unseen
 from keras_experts.evaluation.manifests import write_manifest
 from keras_experts.evaluation.protocol import Protocol
+from keras_experts.evaluation.results import BASELINE
 from keras_experts.evaluation.suites import SuiteEntry
 from keras_experts.evaluation.trials import FAILED
 from keras_experts.evaluation.trials import FINAL
@@ -92,7 +93,12 @@ class RepeatedTraining:
             for module, times in modules.items()
             if self._describe(module, task.medium) is not None
         }
-        recipes, unable = self._choose(entry, task, able)
+        if not able:
+            return {}
+        if self.protocol.swept == BASELINE:
+            recipes, unable = self._choose_one(entry, task, able)
+        else:
+            recipes, unable = self._choose(entry, task, able)
         able = {m: times for m, times in able.items() if m not in unable}
         return self._train(entry, recipes, able, first_seed)
 
@@ -130,6 +136,27 @@ class RepeatedTraining:
                 best[place] = record["accuracy"]
                 chosen[place] = record["recipe"]
         return chosen, unable
+
+    def _choose_one(
+        self, entry: SuiteEntry, task: Task, modules: dict[str, int]
+    ) -> tuple[dict[tuple[str, int], dict], set[str]]:
+        """Gives each module the recipe that is chosen for the baseline."""
+        baseline = next(
+            (c.handle for c in self._candidates.values() if c.is_baseline), None
+        )
+        if baseline is None or self._describe(baseline, task.medium) is None:
+            raise ValueError(
+                "A pool that takes its baseline's hyperparameters for all must "
+                "have one that can be trained. Received: none."
+            )
+        wanted = {baseline: max(modules.values())}
+        recipes, unable = self._choose(entry, task, wanted)
+        shared = {
+            (module, repeat): recipe
+            for (_, repeat), recipe in recipes.items()
+            for module in modules
+        }
+        return shared, set(modules) if unable else set()
 
     def _train(
         self,

@@ -7,11 +7,15 @@ sets), or what stands in its place where less is affordable.
 import math
 import random as standard_random
 
+from keras_experts.evaluation.results import BASELINE
+
 NUM_RANDOM = 36
 # Ours: the paper's ranges are in an appendix that is not public.
 RATES = (1e-3, 0.3)
 LENGTHS = (0.5, 1.0, 2.0)
 DECAYS = (0.0, 1e-4)
+# Of small networks, which want more than the HyperRule's 0.003.
+SMALL_RATES = (0.1, 0.4, 1.6)
 # VTAB's recommended sweep: rates and lengths of 2,500 and 10,000 steps, as its
 # paper is remembered; its leaderboard tells that there are four.
 VTAB_RATES, VTAB_LENGTHS = (0.1, 0.01), (5.0, 20.0)
@@ -25,6 +29,13 @@ def hyperrule(unit: int, seed: int) -> list[dict]:
         seed: int. Of random ones.
     """
     return [{"num_images": unit}]
+
+
+def rates(unit: int, seed: int) -> list[dict]:
+    """Gives three rates for small networks; arguments as of `hyperrule`."""
+    return [
+        {"num_images": unit, "base_learning_rate": rate} for rate in SMALL_RATES
+    ]
 
 
 def vtab(unit: int, seed: int) -> list[dict]:
@@ -51,4 +62,12 @@ def random(unit: int, seed: int) -> list[dict]:
 
 
 HYPERRULE = "hyperrule"
-SWEEPS = {HYPERRULE: hyperrule, "vtab": vtab, "random": random}
+SWEEPS = {
+    HYPERRULE: hyperrule,
+    "rates": rates,
+    "vtab": vtab,
+    "random": random,
+}
+# Whose hyperparameters are chosen.
+EACH = "each"
+SWEPT = (EACH, BASELINE)

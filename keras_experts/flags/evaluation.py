@@ -1,7 +1,9 @@
 """Flags of someone who wants numbers that can be trusted."""
 
 from keras_experts.commands import evaluation
+from keras_experts.evaluation.sweeps import EACH
 from keras_experts.evaluation.sweeps import SWEEPS
+from keras_experts.evaluation.sweeps import SWEPT
 from keras_experts.flags.shared import add_command
 from keras_experts.flags.shared import add_strategies
 from keras_experts.selection.registry import STRATEGIES
@@ -44,6 +46,13 @@ def _add_evaluate(parsers) -> None:
         help="fine-tune every module too, N times",
     )
     add("--sweep", default="hyperrule", choices=SWEEPS, help="[hyperrule]")
+    add(
+        "--swept",
+        default=EACH,
+        choices=SWEPT,
+        help="whose hyperparameters are chosen: of each module, or the "
+        "baseline's for all [each]",
+    )
     add("--repeats", type=int, default=10, help="choices by sweep [10]")
     add("--runs", type=int, default=3, help="trainings with each [3]")
     add("--num_images", type=int, help="of length 1 [BiT-HyperRule's]")

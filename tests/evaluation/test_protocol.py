@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from keras_experts.evaluation.evaluating import evaluate
 from keras_experts.evaluation.protocol import Protocol
 from keras_experts.evaluation.results import read_results
 from keras_experts.evaluation.suites import load_suite
+from keras_experts.evaluation.sweeps import SMALL_RATES
 from keras_experts.evaluation.sweeps import SWEEPS
 
 QUICK = {"num_images": 32, "batch_size": 8}
@@ -146,6 +148,51 @@ def test_learning_rate_is_refused_where_a_sweep_chooses_it():
     assert protocol.recipes(1000, 0) == [
         {"batch_size": 512, "base_learning_rate": 0.1, "num_images": 640}
     ]
+
+
+def test_one_choice_with_the_baseline_serves_all_modules(
+    suite, small_pool, tmp_path
+):
+    results = evaluate(
+        suite,
+        [small_pool],
+        tmp_path / "out",
+        ("baseline", "random"),
+        Protocol("rates", 1, 2, **QUICK, swept="baseline"),
+    )
+    records = [
+        json.loads(path.read_text())
+        for path in (tmp_path / "out" / "trials").iterdir()
+    ]
+    tuning = [record for record in records if record["part"] == "tuning"]
+    assert {Path(record["module"]).name for record in tuning} == {"module0"}
+    assert len(tuning) == 2 * len(SMALL_RATES)
+    modules = {run.details["module"] for run in results.runs}
+    assert len(modules) > 1
+    for task in ("colours", "split"):
+        best = max(
+            (record for record in tuning if record["task"] == task),
+            key=lambda r: (
+                r["accuracy"],
+                -r["recipe"]["base_learning_rate"],
+            ),
+        )
+        used = [r.details["recipe"] for r in results.runs if r.task == task]
+        assert used and all(recipe == best["recipe"] for recipe in used)
+
+
+def test_pool_without_a_baseline_has_none_to_choose_with(
+    suite, small_pool, tmp_path
+):
+    module = str(Path(small_pool).parent / "module1")
+    with pytest.raises(ValueError, match="baseline's hyperparameters"):
+        evaluate(
+            suite,
+            [module],
+            tmp_path / "out",
+            ("knn",),
+            Protocol("rates", 1, 1, **QUICK, swept="baseline"),
+        )
 
 
 def test_choice_of_hyperparameters_reads_no_test_label(

@@ -15,6 +15,8 @@ from keras_experts.evaluation.results import read_results
 from keras_experts.evaluation.statistics import Summary
 from keras_experts.evaluation.tables import make_tables
 from keras_experts.evaluation.tables import shown
+from keras_experts.evaluation.trials import FINAL
+from keras_experts.evaluation.trials import TUNING
 from study.keep import short
 from study.pages import fill
 from study.pages import table
@@ -59,10 +61,16 @@ def read() -> tuple[Summary, dict, list[dict]]:
     )
 
 
+def final(trials: list[dict]) -> list[dict]:
+    """Gives the trainings on all training images."""
+    return [trial for trial in trials if trial["part"] == FINAL]
+
+
 def tables(summary: Summary, picks: dict, trials: list[dict]) -> dict[str, str]:
     """Gives of each place of the page what stands there."""
     return {
         "extent": extent(summary.results, trials),
+        "rates": rates(summary.results, trials),
         "upstream": upstream(files.read_json(HERE / "upstream.json")),
         "groups": groups(summary),
         "duels": duels(summary),
@@ -96,9 +104,26 @@ def extent(results: Results, trials: list[dict]) -> str:
     modules = {trial["module"] for trial in trials}
     return (
         f"{len(results.tasks)} tasks, {len(modules)} modules, "
-        f"{len(trials)} trainings of {results.protocol['num_images']:,} images "
-        f"in {hours:.1f} hours of one core each."
+        f"{len(final(trials))} trainings of {results.protocol['num_images']:,} "
+        f"images and {len(trials) - len(final(trials))} to choose rates, in "
+        f"{hours:.1f} hours of one core each."
     )
+
+
+def rates(results: Results, trials: list[dict]) -> str:
+    """Makes the table of the rates that each task could have."""
+    found: dict[str, dict[float, float]] = {}
+    for trial in trials:
+        if trial["part"] == TUNING:
+            rate = trial["recipe"]["base_learning_rate"]
+            found.setdefault(trial["task"], {})[rate] = trial["accuracy"]
+    known = sorted({rate for here in found.values() for rate in here})
+    rows = [
+        [task.name, *(f"{100 * found[task.name][rate]:.1f}" for rate in known)]
+        for task in results.tasks
+        if task.name in found
+    ]
+    return table(["task", *(f"{rate:g}" for rate in known)], rows)
 
 
 def upstream(experts: list[dict]) -> str:
@@ -189,7 +214,7 @@ def picked(results: Results, picks: dict) -> str:
 def medians(trials: list[dict]) -> dict[str, dict[str, float]]:
     """Gives of each task the accuracies of the modules that were trained."""
     found: dict[str, dict[str, list]] = {}
-    for trial in trials:
+    for trial in final(trials):
         here = found.setdefault(trial["task"], {})
         name = short(trial["module"])
         here.setdefault(name, []).append(trial.get("accuracy", 0.0))

@@ -43,7 +43,12 @@ def test_neighbours_are_compared_where_every_module_was_trained():
     trained = [("whole", "baseline", 0.7), ("whole", "builtin#tree", 0.8)]
     trained += [("whole", "builtin#tree", 0.9), ("part", "tree/1", 0.8)]
     keys = ("task", "module", "accuracy")
-    trials = [dict(zip(keys, one, strict=True)) for one in trained]
+    trials = [
+        {"part": "final", **dict(zip(keys, one, strict=True))}
+        for one in trained
+    ]
+    # What chose the rate does not count.
+    trials.append({**trials[0], "part": "tuning", "accuracy": 0.1})
     for trial in trials:
         trial["module"] = trial["module"].replace("baseline", "x#baseline")
     tuned = report.accuracies(trials, picks)

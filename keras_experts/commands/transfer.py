@@ -127,6 +127,9 @@ def finetune(options) -> None:
     if metrics["accuracy"] is not None:
         print(f"accuracy {metrics['accuracy']:.4f} share")
         print(f"test images {metrics['num_test']}")
+    for rate, accuracy in metrics.get("rates", {}).items():
+        taken = " taken" if float(rate) == metrics["base_learning_rate"] else ""
+        print(f"rate {rate} validation accuracy {accuracy:.4f} share{taken}")
     if "best_step" in metrics:
         print(f"best step {metrics['best_step']}")
         print(f"validation accuracy {metrics['validation_accuracy']:.4f} share")

@@ -17,6 +17,8 @@ from keras_experts.data.tasks import Task
 from keras_experts.saved_models.keras_models import module_of
 from keras_experts.selection.selector import select
 from keras_experts.training import schedules
+from keras_experts.training.rates import choose_recipe
+from keras_experts.training.rates import recipes_of
 from keras_experts.training.transfer import Recipe
 from keras_experts.training.transfer import Transfer
 
@@ -27,9 +29,9 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
     Args:
         modules: as the experts of `select`.
         strategy: as in `select`.
-        num_images: int. As in `Recipe`, and so are the next two.
+        num_images: int. As in `Recipe`, and so is the next.
         batch_size: int.
-        base_learning_rate: float.
+        base_learning_rate: float, or several. As in `finetune`.
         seed: int. Of the order of images.
         trust: bool. As in `select`.
 
@@ -47,7 +49,7 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         strategy="knn",
         num_images: int | None = None,
         batch_size: int = schedules.BATCH_SIZE,
-        base_learning_rate: float = schedules.BASE_LEARNING_RATE,
+        base_learning_rate=schedules.BASE_LEARNING_RATE,
         seed: int = 0,
         trust: bool = False,
     ):
@@ -74,6 +76,8 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         classes, labels = np.unique(np.asarray(y), return_inverse=True)
         names = [str(label) for label in classes]
         images = _to_images(X, labels, names)
+        recipe = Recipe(self.num_images, self.batch_size)
+        recipes = recipes_of(self.base_learning_rate, recipe)
         task = Task("the images", images, images.take(0))
         pool = [
             module_of(module) if isinstance(module, keras.Model) else module
@@ -88,8 +92,8 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         )
         keras.utils.set_random_seed(self.seed)
         transfer = Transfer(selection.best.module, len(names), trust=self.trust)
-        recipe = Recipe(
-            self.num_images, self.batch_size, self.base_learning_rate
+        recipe, _ = choose_recipe(
+            transfer, images, recipes, self.seed, task.name
         )
         transfer.fit(images, recipe, self.seed, task.name)
         self.classes_, self.selection_ = classes, selection

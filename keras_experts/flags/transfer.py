@@ -68,7 +68,15 @@ def _add_finetune(parsers) -> None:
     add("--output", required=True, help="folder to make")
     add("--num_images", type=int, help="images to pass [BiT-HyperRule's]")
     add("--batch_size", type=int, default=512, help="[512]")
-    add("--base_learning_rate", type=float, default=0.003, help="[0.003]")
+    add(
+        "--base_learning_rate",
+        type=float,
+        nargs="+",
+        default=[0.003],
+        metavar="RATE",
+        help="at 512 images a step; of several the best on a fifth of the "
+        "training images [0.003]",
+    )
     add("--image_size", type=int, help="pixels [the module's own]")
     what = "of black and white, for anybody's module [0 1]"
     add("--input_range", nargs=2, type=float, default=(0.0, 1.0), help=what)

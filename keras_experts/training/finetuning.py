@@ -30,6 +30,8 @@ from keras_experts.training.best_state import Validation
 from keras_experts.training.classifier_module import write_classifier
 from keras_experts.training.classifier_module import write_text_classifier
 from keras_experts.training.features import UNIT_RANGE
+from keras_experts.training.rates import choose_recipe
+from keras_experts.training.rates import recipes_of
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.trainer import Training
 from keras_experts.training.transfer import Recipe
@@ -52,7 +54,7 @@ def finetune(
     num_examples: int | None = None,
     num_images: int | None = None,
     batch_size: int = schedules.BATCH_SIZE,
-    base_learning_rate: float = schedules.BASE_LEARNING_RATE,
+    base_learning_rate: float | Sequence[float] = schedules.BASE_LEARNING_RATE,
     momentum: float = 0.9,
     image_size: int | None = None,
     flip: bool = False,
@@ -91,7 +93,9 @@ def finetune(
             rule's (256,000 for small sets).
         batch_size: int. Images a step, at most half of all; the rate scales
             with it.
-        base_learning_rate: float. Rate at batch size 512.
+        base_learning_rate: float. Rate at batch size 512. Or several: each is
+            tried on four fifths of the training images, and that is taken
+            which is best on the fifth.
         momentum: float. In [0, 1).
         image_size: int. Pixels, or None for the module's own.
         flip: bool. Whether to mirror half of the images; only where a
@@ -128,12 +132,12 @@ def finetune(
     recipe = Recipe(
         num_images,
         batch_size,
-        base_learning_rate,
-        momentum,
+        momentum=momentum,
         flip=flip,
         max_shift=max_shift,
         groups=tuple(groups),
     )
+    recipes = recipes_of(base_learning_rate, recipe)
     looks = Validation(validation, patience=patience)
     if strategy == "multi_worker":
         raise ValueError(
@@ -154,6 +158,7 @@ def finetune(
             "input_range": list(input_range),
             **dataclasses.asdict(looks),
             **dataclasses.asdict(recipe),
+            "rates": list(recipes),
         }
         task, held_out = looks.hold_out(task)
         lonely = task.check_classes(task.train.labels)
@@ -172,6 +177,9 @@ def finetune(
         )
         settings |= transfer.inputs.facts
         unfinished = _unfinished(output, settings)
+        recipe, rates = choose_recipe(
+            transfer, task.train, recipes, seed, task.name, unfinished, settings
+        )
         best = None
         if held_out is not None:
             best = transfer.best_state(looks, held_out, unfinished)
@@ -181,6 +189,7 @@ def finetune(
             best.restore()
         metrics = {
             **_metrics(module, task, transfer, recipe, seed, strategy),
+            **({"rates": rates} if rates else {}),
             **_told(best),
             "final_loss": float(training.last_losses[0]),
             "seconds": round(time.monotonic() - started, 1),

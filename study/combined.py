@@ -2,8 +2,9 @@
 
     python -m study.combined --data_dir D
 
-Of each task the leave-one-out accuracy of the best expert and of experts side
-by side, by all images and cross-fitted (one half picks, the other measures).
+Of each task the leave-one-out accuracy of the baseline, the best expert and
+experts side by side, by all images and cross-fitted (one half picks, the other
+measures, each with neighbours of its own).
 And that of a linear classifier, trained on the half that picks and tested on
 the other: by the baseline's features, the picked expert's, those of the best 8,
 of 8 drawn by chance, and of all side by side.
@@ -19,10 +20,13 @@ from sklearn.linear_model import RidgeClassifierCV
 
 from benchmarks.racing import compute
 from keras_experts import files
+from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.tasks import load_task
 from keras_experts.selection.modules import by_cost
 from keras_experts.selection.modules import expand
 from keras_experts.selection.neighbors import leave_one_out_accuracy
+from keras_experts.selection.neighbors import leave_one_out_correct
+from keras_experts.selection.proxies import assign_folds
 from keras_experts.selection.racing import stratified_order
 from keras_experts.selection.selector import select_many
 from study.keep import RESULTS
@@ -48,15 +52,30 @@ def main() -> None:
             "best": selection.best.score,
             **selection.combination,
             "modules": [short(m) for m in selection.combination["modules"]],
-            "linear": linear(selection.task, data_dir),
+            **probes(selection.task, data_dir),
         }
     files.write_json(RESULTS / "combined.json", found)
 
 
-def linear(task: str, data_dir: str) -> dict[str, float]:
-    """Gives mean accuracies of linear classifiers, on halves of a task."""
+def probes(task: str, data_dir: str) -> dict:
+    """Gives accuracies on halves of a task."""
     images = load_task(task, data_dir, 1000).train
     rows = compute(images, by_cost(expand(["builtin"])))
+    folds = assign_folds(images.labels, 0, 2)  # those that `combine` has
+    right = [
+        leave_one_out_correct(
+            rows[BASELINE][folds == half], images.labels[folds == half]
+        )
+        for half in (0, 1)
+    ]
+    return {
+        "baseline_honest_accuracy": float(np.concatenate(right).mean()),
+        "linear": linear(images, rows),
+    }
+
+
+def linear(images: LabeledImages, rows: dict) -> dict[str, float]:
+    """Gives mean accuracies of linear classifiers, on halves of a task."""
     found: dict[str, list[float]] = {}
     for seed in range(DRAWS):
         order = stratified_order(images.labels, seed)

@@ -24,18 +24,23 @@ def main() -> None:
             for run in content["runs"]:
                 run["module"] = short(run["module"])
             files.write_json(RESULTS / f"{folder.name}.json", content)
-    files.write_json(RESULTS / "picks.json", picks(folders[0] / "selections"))
+    content = files.read_json(folders[0] / "results.json")
+    tasks = {run["task"] for run in content["runs"]}
+    files.write_json(
+        RESULTS / "picks.json", picks(folders[0] / "selections", tasks)
+    )
 
 
-def picks(folder: Path) -> dict:
-    """Gives what was picked, and the accuracies of neighbours."""
+def picks(folder: Path, tasks: set[str]) -> dict:
+    """Gives what was picked for tasks, and the accuracies of neighbours."""
     found: dict[str, dict] = {}
     for path in sorted(folder.glob("*/*.json")):
         task, method = path.parent.name, path.stem
+        if task not in tasks:
+            continue  # is being evaluated
         selection = files.read_json(path)
-        best = selection["ranking"][0]["module"]
         here = found.setdefault(task, {"picked": {}, "neighbours": {}})
-        here["picked"][method] = short(best)
+        here["picked"][method] = short(selection["best"])
         if method.split("@")[0] == "knn":
             here["neighbours"] |= {
                 short(row["module"]): row["score"]

@@ -300,11 +300,11 @@ def few(content: dict) -> str:
 def together(content: dict) -> dict[str, str]:
     """Makes the tables of experts side by side."""
     greedy, linear = [], []
+    shares = ["baseline", "best", "accuracy"]
+    shares += [f"{of}_honest_accuracy" for of in ("baseline", "single")]
+    shares.append("honest_accuracy")
     for task, found in content.items():
-        shares = ("best", "accuracy", "single_honest_accuracy")
-        cells = [found["baseline"], *(found[name] for name in shares)]
-        cells.append(found["honest_accuracy"])
-        shown = [f"{100 * cell:.1f}" for cell in cells]
+        shown = [f"{100 * found[name]:.1f}" for name in shares]
         greedy.append([task, ", ".join(found["modules"]), *shown])
         probes = [f"{100 * v:.1f}" for v in found["linear"].values()]
         linear.append([task, *probes])
@@ -315,7 +315,7 @@ def together(content: dict) -> dict[str, str]:
     ]
     linear.append(["mean", *(f"{100 * mean:.1f}" for mean in means)])
     head = ["task", "side by side", "baseline", "best one", "these"]
-    head += ["best one, cross-fitted", "several, cross-fitted"]
+    head += ["halves: baseline", "best one", "several"]
     return {
         "greedy": table(head, greedy),
         "linear": table(["task", *names], linear),

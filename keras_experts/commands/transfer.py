@@ -92,9 +92,10 @@ def _print_selection(selection) -> None:
         ],
     )
     if selection.lead is not None:
-        print(f"lead as large by chance {selection.lead.by_chance:.0%}")
+        print(f"lead as large by chance {selection.lead.told}")
         lead = selection.lead.cross_fitted
-        print(f"lead cross-fitted {'+' if lead > 0 else ''}{shown(lead)}")
+        if lead is not None:
+            print(f"lead cross-fitted {'+' if lead > 0 else ''}{shown(lead)}")
     print(f"test images {selection.num_test} not looked at")
     print(f"passes {selection.computed} computed {selection.cached} cached")
     if selection.race is not None:

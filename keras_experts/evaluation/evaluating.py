@@ -119,8 +119,8 @@ def _ways(
     """Gives each method's strategy and pool."""
     ways = {}
     for method in methods:
-        strategy, _, pool = method.partition("@")
-        if strategy not in STRATEGIES or pool not in pools:
+        strategy, at, pool = method.partition("@")
+        if strategy not in STRATEGIES or pool not in pools or at and not pool:
             others = ", ".join(name for name in pools if name) or "none"
             raise ValueError(
                 f"A method must be one of {', '.join(STRATEGIES)}, or one of "

@@ -7,6 +7,7 @@ in each process, and send features on to where a candidate's shards meet.
 import dataclasses
 import json
 import tempfile
+import threading
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -91,7 +92,10 @@ class ModulesHandler(ModelHandler):
         self, batch: Sequence[Work], model, inference_args=None
     ) -> Iterator[list]:
         for work in batch:
-            yield list(model.run(work))
+            # A process with several threads has one model for all of them.
+            with model.lock:
+                found = list(model.run(work))
+            yield found
 
 
 class _Modules:
@@ -101,6 +105,7 @@ class _Modules:
         self._embedder = embedder
         self._medium = medium
         self._failed: dict[tuple[Candidate, ...], str] = {}
+        self.lock = threading.Lock()
 
     def run(self, work: Work) -> Iterator[tuple[str, tuple]]:
         """Gives of each candidate places of images and rows, or a reason."""

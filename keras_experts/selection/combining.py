@@ -34,7 +34,7 @@ class Combination:
             the experts, so it is too high.
         path: list of tuples (name, accuracy with it and those before).
         honest_accuracy: float. As `accuracy`, but each half of the examples
-            is scored with the experts that the other half chooses.
+            is scored by itself with the experts that the other half chooses.
         single_honest_accuracy: float. The same with one expert: what
             `honest_accuracy` must exceed for a combination to be worth it.
     """
@@ -67,9 +67,11 @@ def combine(
     norm: otherwise the expert with the largest numbers would decide alone.
     That leaves a single expert's neighbours as they are.
 
-    The honest accuracies split the votes, not the neighbours: each half of
-    the examples makes its own greedy choice, which is measured on the other
-    half, and the neighbours of both are found among all examples.
+    For the honest accuracies each half of the examples makes its own greedy
+    choice, which is measured on the other half. Neighbours are found within a
+    half: two that are each other's are right or wrong together, and would
+    carry luck from one half to the other. With half as many neighbours these
+    accuracies are lower, and to be compared with one another alone.
 
     Args:
         features: maps each expert's name to its features, float `(n, d_i)`;
@@ -108,16 +110,19 @@ def combine(
     num_cached = cache_bytes // (8 * max(labels.size, 1) ** 2)
     names = list(dict.fromkeys(names))
     pool = _Pool(features, names, labels, normalize, num_cached)
-    path = pool.grow(np.ones(labels.shape, bool), max_experts, margin)
+    path = pool.grow(max_experts, margin)
     names = [name for name, _ in path]
-    halves = assign_folds(labels, seed, 2)
+    correct = pool.correct(names)
+    pool.cached.clear()
+    folds = assign_folds(labels, seed, 2)
+    halves = [pool.part(np.flatnonzero(folds == half)) for half in (0, 1)]
     return Combination(
         names,
-        pool.correct(names),
+        correct,
         path[-1][1],
         path,
-        _cross_fit(pool, halves, max_experts, margin),
-        _cross_fit(pool, halves, 1, margin),
+        _cross_fit(*halves, max_experts, margin),
+        _cross_fit(*halves, 1, margin),
     )
 
 
@@ -208,18 +213,25 @@ class _Pool:
     total: np.ndarray | float = 0.0
     bound: np.ndarray | float = 0.0
 
-    def grow(
-        self, voters: np.ndarray, max_experts: int, margin: float
-    ) -> list[tuple[str, float]]:
-        """Chooses experts by the examples in `voters`, bool `(n,)`."""
+    def part(self, rows: np.ndarray) -> "_Pool":
+        """Makes the pool of some of the examples."""
+        return _Pool(
+            lambda name: self._features(name)[rows],
+            self.names,
+            self.labels[rows],
+            self.normalize,
+            self.num_cached,
+        )
+
+    def grow(self, max_experts: int, margin: float) -> list[tuple[str, float]]:
+        """Chooses experts, one at a time."""
         path, hits = [], 0
-        num = np.count_nonzero(voters)
+        num = self.labels.size
         while len(path) < min(max_experts, len(self.names)):
             chosen = [name for name, _ in path]
             rest = [name for name in self.names if name not in chosen]
             scores = [
-                np.count_nonzero(self.correct([*chosen, name])[voters])
-                for name in rest
+                np.count_nonzero(self.correct([*chosen, name])) for name in rest
             ]
             best = int(np.argmax(scores))
             if path and scores[best] <= hits + margin * num:
@@ -326,12 +338,11 @@ class _Pool:
 
 
 def _cross_fit(
-    pool: _Pool, halves: np.ndarray, max_experts: int, margin: float
+    first: _Pool, second: _Pool, max_experts: int, margin: float
 ) -> float:
     """Scores each half of the examples with the other half's choice."""
     hits = 0
-    for half in (0, 1):
-        path = pool.grow(halves != half, max_experts, margin)
-        correct = pool.correct([name for name, _ in path])
-        hits += np.count_nonzero(correct[halves == half])
-    return float(hits / len(halves))
+    for picking, measuring in ((first, second), (second, first)):
+        path = picking.grow(max_experts, margin)
+        hits += np.count_nonzero(measuring.correct([name for name, _ in path]))
+    return float(hits / (len(first.labels) + len(second.labels)))

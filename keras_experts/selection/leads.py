@@ -12,8 +12,11 @@ import numpy as np
 from keras_experts.selection.statistics import NUM_RESAMPLES
 from keras_experts.selection.statistics import RESAMPLES_AT_ONCE
 from keras_experts.selection.statistics import Score
+from keras_experts.selection.statistics import sign_test
 
-NUM_HALVINGS = 200
+NUM_HALVINGS = 20
+# Leads that are equal but for rounding count as equal.
+ROUNDING = 1e-9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,93 +25,153 @@ class Lead:
 
     Attributes:
         rivals: int. Modules it was picked from, without the baseline.
-        by_chance: float in [0, 1]. How often the best of as many modules, none
+        by_chance: float in (0, 1]. How often the best of as many modules, none
             of which is better than the baseline, would lead by as many of its
             standard errors (the level of a test that counts the rivals).
         cross_fitted: float. What half of the examples picks, measured on the
-            other half: its lead there, on the mean of many halvings. A pick
-            by all of them is a little better.
+            other half, each with no neighbours but its own: the lead there,
+            on the mean of many halvings. None where some rivals were
+            eliminated before, or scores are no votes of neighbours.
     """
 
     rivals: int
     by_chance: float
-    cross_fitted: float
+    cross_fitted: float | None
+
+    @property
+    def told(self) -> str:
+        """`by_chance` in per cent."""
+        return (
+            "below 0.1%" if self.by_chance < 1e-3 else f"{self.by_chance:.1%}"
+        )
 
 
 def weigh_lead(
     best: Score,
     baseline: Score,
     rivals: Sequence[Score],
+    eliminated: int = 0,
     margin: float = 0.0,
     seed: int = 0,
 ) -> Lead | None:
     """Weighs the lead of the best of many.
 
     Args:
-        best: Score of what was picked, one of the rivals or the baseline.
+        best: Score of what was picked, one of the rivals.
         baseline: Score.
-        rivals: Score of all others it was picked from.
+        rivals: Score of all it was picked from, in an order that their values
+            have no part in: of equals the first is picked.
+        eliminated: int. Rivals without a score on all examples.
         margin: float. As in `select`.
         seed: int. Of the draws.
 
     Returns:
-        Lead, or None where there is no rival, or a score is no mean over the
-        same two or more examples.
+        Lead, or None where a score is no mean over the same two or more
+        examples.
 
     References:
         Westfall and Young, Resampling-Based Multiple Testing (1993): the
-        single-step maximum of studentised bootstrap means.
+        single-step maximum of standardised bootstrap means.
     """
     every = [best, baseline, *rivals]
-    if not rivals or any(score.per_example is None for score in every):
+    if any(score.per_example is None for score in every):
         return None
     number = len(baseline.per_example)
     if number < 2 or any(len(s.per_example) != number for s in every):
         return None
-    leads = np.stack([s.per_example - baseline.per_example for s in rivals])
-    lead = best.per_example - baseline.per_example
     rng = np.random.default_rng(seed)
+    cross_fitted = None
+    if not eliminated and all(score.votes is not None for score in every):
+        cross_fitted = _cross_fitted(baseline, rivals, margin, rng)
     return Lead(
-        len(rivals),
-        _by_chance(lead, leads, rng),
-        _cross_fitted(leads, margin, rng),
+        len(rivals) + eliminated,
+        _by_chance(best, baseline, rivals, eliminated, rng),
+        cross_fitted,
     )
 
 
-def _by_chance(lead: np.ndarray, leads: np.ndarray, rng) -> float:
-    number = len(lead)
+def _by_chance(
+    best: Score,
+    baseline: Score,
+    rivals: Sequence[Score],
+    eliminated: int,
+    rng: np.random.Generator,
+) -> float:
+    from scipy.stats import norm
+
+    lead = best.per_example - baseline.per_example
     if lead.mean() <= 0:
         return 1.0
-    if not lead.std():
-        return 0.0  # better on every example
-    seen = lead.mean() / lead.std()
+    if not lead.std():  # better on every example
+        alone = sign_test(best, baseline)
+        return min(1.0, (len(rivals) + eliminated) * alone)
+    seen = lead.mean() / _standard_error(lead, (best, baseline))
+    reached = _share_reaching(seen, baseline, rivals, rng)
+    # Of what was eliminated no more is known than that it is no better:
+    # independent, it makes a maximum at least as large (Sidak).
+    reached = 1 - (1 - reached) * norm.cdf(seen) ** eliminated
+    if np.isin(lead, (-1, 0, 1)).all():
+        # Few draws say nothing of examples that are fewer still.
+        reached = max(reached, sign_test(best, baseline))
+    return float(reached)
+
+
+def _share_reaching(
+    seen: float, baseline: Score, rivals: Sequence[Score], rng
+) -> float:
+    """Gives how often the best of rivals without a lead reaches `seen`."""
+    number = len(baseline.per_example)
+    leads = np.stack([s.per_example - baseline.per_example for s in rivals])
     spread = leads.std(axis=1)
     varying = spread > 0
     # With the means of what none is better than.
     centred = leads[varying] - leads[varying].mean(axis=1, keepdims=True)
-    centred /= spread[varying, None]
+    centred /= spread[varying, None] / np.sqrt(number)
     even = np.full(number, 1 / number)
     reached = 0
     for _ in range(0, NUM_RESAMPLES, RESAMPLES_AT_ONCE):
         draws = rng.multinomial(number, even, RESAMPLES_AT_ONCE)
         means = centred @ draws.T / number  # (rivals, resamples)
-        reached += int((means.max(axis=0) >= seen).sum())
-    return reached / NUM_RESAMPLES
+        reached += int((means.max(axis=0) >= seen - ROUNDING).sum())
+    # What was seen is one draw more.
+    return (reached + 1) / (NUM_RESAMPLES + 1)
 
 
-def _cross_fitted(leads: np.ndarray, margin: float, rng) -> float:
-    number = leads.shape[1]
-    half = number // 2
-    inside = np.zeros((NUM_HALVINGS, number))
-    inside[:, :half] = 1
-    inside = rng.permuted(inside, axis=1)
-    sums = leads @ inside.T  # (rivals, halvings)
-    one = sums / half
-    other = (leads.sum(axis=1, keepdims=True) - sums) / (number - half)
+def _standard_error(lead: np.ndarray, scores: Sequence[Score]) -> float:
+    """Gives that of a mean lead, whose examples may be of one another.
+
+    Neighbours are right or wrong together: of each pair one of which votes on
+    the other, twice the product of deviations is added to the variance.
+    """
+    number = len(lead)
+    deviations = lead - lead.mean()
+    variance = (deviations**2).sum()
+    pairs = [
+        np.sort(np.stack([np.arange(number), voters], axis=1), axis=1)
+        for score in scores
+        if score.votes is not None
+        for voters in score.votes.voters.T
+    ]
+    if pairs:
+        first, second = np.unique(np.concatenate(pairs), axis=0).T
+        linked = 2 * (deviations[first] * deviations[second]).sum()
+        variance += max(linked, 0.0)
+    return float(np.sqrt(variance) / number)
+
+
+def _cross_fitted(
+    baseline: Score, rivals: Sequence[Score], margin: float, rng
+) -> float:
+    number = len(baseline.per_example)
     found = []
-    for picking, measuring in ((one, other), (other, one)):
-        picked = np.argmax(picking, axis=0)[None]
-        ahead = np.take_along_axis(picking, picked, axis=0) > margin
-        # Else the baseline is kept, which does not lead.
-        found.append(ahead * np.take_along_axis(measuring, picked, axis=0))
+    for _ in range(NUM_HALVINGS):
+        side = rng.permuted(np.arange(number) < number // 2)
+        beside = [s.votes.correct_beside(side) for s in (baseline, *rivals)]
+        leads = np.stack(beside[1:]).astype(float) - beside[0]
+        for picking in (side, ~side):
+            means = leads[:, picking].mean(axis=1)
+            picked = int(np.argmax(means))
+            # Else the baseline is kept, which does not lead.
+            ahead = means[picked] > margin
+            found.append(ahead * leads[picked, ~picking].mean())
     return float(np.mean(found))

@@ -121,13 +121,21 @@ def leave_one_out_correct(
         )
     neighbors = nearest_neighbors(features, k, metric)
     if labels.ndim == 1:
-        return _vote(labels, neighbors) == labels
-    votes = [_vote(task, neighbors) == task for task in labels]
+        return most_votes(labels, neighbors) == labels
+    votes = [most_votes(task, neighbors) == task for task in labels]
     return np.stack(votes, axis=-2)
 
 
-def _vote(labels: np.ndarray, neighbors: np.ndarray) -> np.ndarray:
-    """Gives the label that most neighbours have, the lowest of several."""
+def most_votes(labels: np.ndarray, neighbors: np.ndarray) -> np.ndarray:
+    """Gives the label that most neighbours have, the lowest of several.
+
+    Args:
+        labels: array `(n,)`.
+        neighbors: int array `(..., n, k)`.
+
+    Returns:
+        Array `(..., n)`.
+    """
     votes = np.sort(labels[neighbors], axis=-1)  # (..., n, k)
     tallies = sum(votes == votes[..., i, None] for i in range(votes.shape[-1]))
     winners = np.argmax(tallies, axis=-1)[..., None]

@@ -156,11 +156,10 @@ def pick(
 ) -> Entry:
     """Picks the best, or the baseline if that does not lead by the margin."""
     best = ranking[0]
-    baselines = {c.handle for c in candidates if c.is_baseline}
-    for entry in ranking:
-        if entry.module in baselines and entry.examples == best.examples:
-            return best if best.score > entry.score + margin else entry
-    return best
+    baseline = _baseline_to_beat(ranking, candidates)
+    if baseline is None or best.score > baseline.score + margin:
+        return best
+    return baseline
 
 
 def lead_of(
@@ -170,17 +169,39 @@ def lead_of(
     scores: Mapping[str, Score],
     margin: float,
 ) -> Lead | None:
-    """Weighs the lead of what `pick` gave, by those that saw as much."""
-    baselines = {c.handle for c in candidates if c.is_baseline}
-    baseline = reference(candidates, scores)
-    if baseline is None or best.module in baselines:
+    """Weighs the lead of what `pick` gave over what it had to beat."""
+    baseline = _baseline_to_beat(ranking, candidates)
+    if baseline is None or best.module == baseline.module:
         return None
-    rivals = [
-        scores[entry.module]
-        for entry in ranking
-        if entry.examples == best.examples and entry.module not in baselines
+    examples = {entry.module: entry.examples for entry in ranking}
+    experts = [
+        candidate.handle
+        for candidate in candidates
+        if not candidate.is_baseline and candidate.handle in examples
     ]
-    return weigh_lead(scores[best.module], scores[baseline], rivals, margin)
+    rivals = [
+        scores[handle]
+        for handle in experts
+        if examples[handle] == best.examples
+    ]
+    return weigh_lead(
+        scores[best.module],
+        scores[baseline.module],
+        rivals,
+        len(experts) - len(rivals),
+        margin,
+    )
+
+
+def _baseline_to_beat(
+    ranking: Sequence[Entry], candidates: Sequence[Candidate]
+) -> Entry | None:
+    """Finds the best baseline that was scored on as much as the best."""
+    baselines = {c.handle for c in candidates if c.is_baseline}
+    for entry in ranking:
+        if entry.module in baselines and entry.examples == ranking[0].examples:
+            return entry
+    return None
 
 
 def reference(

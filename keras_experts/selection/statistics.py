@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from keras_experts.selection.votes import Votes
+
 NUM_RESAMPLES = 2000
 RESAMPLES_AT_ONCE = 100
 NORMAL_95 = 1.959964
@@ -19,11 +21,13 @@ class Score:
             it is no mean over examples.
         num_examples: int. Examples it is of, where it is no mean over them
             and they are a part of the task; else None.
+        votes: Votes whose outcomes `per_example` has, or None.
     """
 
     value: float
     per_example: np.ndarray | None = None
     num_examples: int | None = None
+    votes: Votes | None = None
 
     @property
     def standard_error(self) -> float | None:
@@ -33,10 +37,10 @@ class Score:
         return _standard_error(self.per_example)
 
 
-def mean_score(per_example: np.ndarray) -> Score:
+def mean_score(per_example: np.ndarray, votes: Votes | None = None) -> Score:
     """Makes a score of what each example says, `(n,)`."""
     per_example = np.asarray(per_example, np.float64)
-    return Score(float(per_example.mean()), per_example)
+    return Score(float(per_example.mean()), per_example, votes=votes)
 
 
 def paired_difference(first: Score, second: Score) -> tuple[float, float]:

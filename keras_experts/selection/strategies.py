@@ -16,10 +16,10 @@ from keras_experts.selection import transferability
 from keras_experts.selection.features import Features
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.neighbors import METRICS
-from keras_experts.selection.neighbors import leave_one_out_correct
 from keras_experts.selection.neighbors import nearest_neighbors
 from keras_experts.selection.statistics import Score
 from keras_experts.selection.statistics import mean_score
+from keras_experts.selection.votes import vote
 
 # Neighbours that vote where there are few examples, and how their weight falls.
 EARLY_NEIGHBORS, EARLY_DECAY = 60, 0.9
@@ -118,8 +118,8 @@ class Knn(FeatureStrategy):
             )
 
     def score(self, features, labels, candidate):
-        correct = leave_one_out_correct(features, labels, self.k, self.metric)
-        return mean_score(correct)
+        votes = vote(features, labels, self.k, self.metric)
+        return mean_score(votes.correct(), votes)
 
     def early_value(self, features, labels, candidate):
         """Gives the share of votes that are right, of many neighbours.

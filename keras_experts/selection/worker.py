@@ -132,8 +132,14 @@ class Worker:
         )
         there.close()
         self._connection = Connection(here.detach())
+        if not self._connection.poll(STARTING_SECONDS):
+            self.close()
+            raise ValueError(
+                f"A process for modules must start within {STARTING_SECONDS} "
+                "seconds. Received: one that did not; is the machine busy?"
+            )
         try:
-            self._receive("the process for modules", STARTING_SECONDS)
+            self._receive("the start", STARTING_SECONDS)
         except EOFError as error:
             raise RuntimeError(self._ended("the start")) from error
 

@@ -109,6 +109,7 @@ def test_pools_are_chosen_from_apart_and_share_trials(
     ("methods", "rule"),
     [
         (("nearest",), "one of knn, .*Received: 'nearest'"),
+        (("knn@",), r"a pool \(same\). Received: 'knn@'"),
         (("knn@other",), r"a pool \(same\). Received: 'knn@other'"),
         (("knn",), "Received: none for same"),
     ],

@@ -11,6 +11,7 @@ from tests.selection.modules import mean
 from tests.selection.modules import save_module
 
 SEVERAL = ["direct_num_workers=2", "direct_running_mode=multi_processing"]
+THREADS = ["direct_num_workers=2", "direct_running_mode=multi_threading"]
 
 
 @pytest.fixture(scope="module")
@@ -33,15 +34,20 @@ def modules(collection, tmp_path_factory):
     return [bank, save_module(folder / "mean", mean), constant]
 
 
-@pytest.mark.parametrize("options", [[], SEVERAL], ids=["one", "two"])
+@pytest.mark.parametrize(
+    ("options", "time_limit"),
+    [([], None), (SEVERAL, None), (THREADS, 60)],
+    ids=["one", "two", "threads"],
+)
 def test_pipeline_scores_as_this_process_does(
-    modules, tasks, options, monkeypatch
+    modules, tasks, options, time_limit, monkeypatch
 ):
     from keras_experts.selection import beam
 
-    monkeypatch.setattr(beam, "SHARD_IMAGES", 30)
+    # Of threads each has something to do at any time.
+    monkeypatch.setattr(beam, "SHARD_IMAGES", 5 if time_limit else 30)
     local = select_many(tasks, modules, cache=False)
-    found = select_many(tasks, modules, beam=options)
+    found = select_many(tasks, modules, beam=options, time_limit=time_limit)
     assert scores(found) == scores(local)
     assert [s.best.module for s in found] == [s.best.module for s in local]
     for selection in found:

@@ -1,0 +1,65 @@
+"""Votes of nearest neighbours, and what they would be among a part."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_experts.selection.neighbors import most_votes
+from keras_experts.selection.neighbors import nearest_neighbors
+
+# Beyond three times the voters: of so many, enough are on one's own side of a
+# random halving, but for seven examples of a thousand at most.
+SPARE = 5
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Votes:
+    """Each example's nearest others, which vote on its label.
+
+    Attributes:
+        neighbors: int array `(n, m)`, the nearest first.
+        labels: int array `(n,)`.
+        k: int. Those that vote, at most m.
+    """
+
+    neighbors: np.ndarray
+    labels: np.ndarray
+    k: int
+
+    @property
+    def voters(self) -> np.ndarray:
+        """The k nearest of each example, int array `(n, k)`."""
+        return self.neighbors[:, : self.k]
+
+    def correct(self) -> np.ndarray:
+        """Tells whose label wins, bool `(n,)`; a tie goes to the lower one."""
+        return most_votes(self.labels, self.voters) == self.labels
+
+    def correct_beside(self, sides: np.ndarray) -> np.ndarray:
+        """Tells the same, if only examples on one's own side vote.
+
+        Args:
+            sides: bool array `(n,)`. On which of two sides each example is.
+
+        Returns:
+            Bool array `(n,)`; False where fewer than k of the m are there.
+        """
+        beside = sides[self.neighbors] == sides[:, None]  # (n, m)
+        nearest = np.argsort(~beside, axis=1, kind="stable")[:, : self.k]
+        voters = np.take_along_axis(self.neighbors, nearest, axis=1)
+        enough = np.take_along_axis(beside, nearest, axis=1).all(axis=1)
+        return enough & (most_votes(self.labels, voters) == self.labels)
+
+
+def vote(
+    features: np.ndarray, labels: np.ndarray, k: int, metric: str
+) -> Votes:
+    """Finds the neighbours that vote, and some more.
+
+    Args:
+        features: as in `nearest_neighbors`, and so are the others but
+        labels: int array `(n,)`.
+    """
+    more = min(3 * k + SPARE, len(features) - 1)
+    neighbors = nearest_neighbors(features, max(k, more), metric)
+    return Votes(neighbors.astype(np.int32), np.asarray(labels), k)

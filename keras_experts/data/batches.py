@@ -72,7 +72,7 @@ def training_batches(
     if mixup:
         blend = _mixer(streams, plan, replicas, num_replicas, mixup)
         dataset = dataset.enumerate(first_step * local).map(blend)
-    return _untuned(dataset.prefetch(2 * local))
+    return dataset.prefetch(2 * local)
 
 
 def evaluation_batches(
@@ -123,18 +123,7 @@ def evaluation_batches(
     dataset = dataset.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
     dataset = dataset.batch(batch_size, drop_remainder=True).prefetch(2 * local)
     number = tf.data.experimental.assert_cardinality(rounds * local)
-    return _untuned(dataset.apply(number))
-
-
-def _untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """Keeps as many parallel calls as there are threads.
-
-    The tuner's thread sleeps for up to a minute at a time, and the end of an
-    iterator waits for it.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.with_options(options)
+    return dataset.apply(number)
 
 
 def find_damaged(

@@ -87,9 +87,11 @@ def distribute(
         return make_dataset(range(first, first + local), replicas)
 
     if replicas == 1 and on_cpu():
-        # An iterator of devices has a tuner for each, whatever the data set's
-        # options say, whose end is waited for (as in data.batches).
-        return make_dataset([0], 1)
+        # The end of an iterator waits for its tuner, which sleeps for up to a
+        # minute; those of devices have one whatever the data set's options say.
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return make_dataset([0], 1).with_options(options)
     return strategy.distribute_datasets_from_function(make)
 
 

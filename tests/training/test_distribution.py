@@ -160,7 +160,6 @@ def test_no_tuner_is_waited_for_at_the_end_of_an_iterator():
         return evaluation_batches(images, 2, tf.identity, replicas, number)
 
     strategy = distribution.make_strategy()
-    assert not make([0], 1).options().autotune.enabled
     batches = distribution.distribute(strategy, make)
     assert not batches.options().autotune.enabled
     assert [len(batch["label"]) for batch in batches] == [2] * 4

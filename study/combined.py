@@ -7,20 +7,24 @@ experts side by side, by all images and cross-fitted (one half picks, the other
 measures, each with neighbours of its own).
 And that of a linear classifier, trained on the half that picks and tested on
 the other: by the baseline's features, the picked expert's, those of the best 8,
-of 8 drawn by chance, and of all side by side.
+of 8 drawn by chance, and of all side by side; and by the baseline's of 8 views
+of an image (mirrored, or moved by a sixteenth), which are as many features.
 """
 
 import argparse
+import io
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from PIL import Image
 from sklearn.linear_model import RidgeClassifierCV
 
 from benchmarks.racing import compute
 from keras_experts import files
 from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.tasks import load_task
 from keras_experts.selection.modules import by_cost
 from keras_experts.selection.modules import expand
@@ -35,6 +39,12 @@ from study.probes import BASELINE
 from study.probes import TASKS
 
 SEVERAL, DRAWS = 8, 5
+SIDE, SHIFT = 64, 4  # pixels of a view
+# Right, down, and whether mirrored; the first view is the image as it is.
+VIEWS = (
+    *((0, 0, True), (1, 0, False), (-1, 0, True), (0, 1, False)),
+    *((0, -1, True), (1, 1, False), (-1, -1, True)),
+)
 PENALTIES = (3.0, 30.0, 300.0, 3e3)
 
 
@@ -70,18 +80,55 @@ def probes(task: str, data_dir: str) -> dict:
     ]
     return {
         "baseline_honest_accuracy": float(np.concatenate(right).mean()),
-        "linear": linear(images, rows),
+        "linear": linear(images.labels, rows, views_of(images)),
     }
 
 
-def linear(images: LabeledImages, rows: dict) -> dict[str, float]:
+def views_of(images: LabeledImages) -> dict[str, np.ndarray]:
+    """Gives the baseline's features of other views of the images."""
+    baseline = [c for c in expand(["builtin"]) if c.handle == BASELINE]
+    pixels = np.stack(
+        [
+            np.asarray(
+                Image.open(io.BytesIO(content))
+                .convert("RGB")
+                .resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+            )
+            for content in images.read(np.arange(images.num_examples))
+        ]
+    )
+    found = {}
+    for number, (right, down, is_mirrored) in enumerate(VIEWS):
+        seen = moved(pixels, right, down)
+        view = from_arrays(
+            seen[:, :, ::-1] if is_mirrored else seen,
+            images.labels,
+            images.class_names,
+        )
+        found[f"view {number}"] = compute(view, baseline)[BASELINE]
+    return found
+
+
+def moved(pixels: np.ndarray, right: int, down: int) -> np.ndarray:
+    """Moves images by `SHIFT` pixels; what comes in repeats the edge."""
+    around = [(0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)]
+    padded = np.pad(pixels, around, mode="edge")
+    top, left = SHIFT * (1 - down), SHIFT * (1 - right)
+    return padded[:, top : top + SIDE, left : left + SIDE]
+
+
+def linear(labels: np.ndarray, rows: dict, views: dict) -> dict[str, float]:
     """Gives mean accuracies of linear classifiers, on halves of a task."""
     found: dict[str, list[float]] = {}
     for seed in range(DRAWS):
-        order = stratified_order(images.labels, seed)
+        order = stratified_order(labels, seed)
         halves = np.array_split(order, 2)
-        for name, modules in choices(rows, images.labels, halves[0], seed):
-            accuracy = probe(rows, images.labels, modules, halves)
+        compared = [
+            *choices(rows, labels, halves[0], seed),
+            (f"baseline, {1 + len(views)} views", [BASELINE, *views]),
+        ]
+        for name, modules in compared:
+            accuracy = probe(rows | views, labels, modules, halves)
             found.setdefault(name, []).append(accuracy)
     return {name: float(np.mean(values)) for name, values in found.items()}
 

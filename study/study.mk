@@ -1,5 +1,5 @@
 # The study, from the weights that are kept to the tables; `make study` calls it.
-# What is there is not made again: stop it and start it as you like. Times are of
+# What was trained is not trained again: stop it and start it as you like. Times are of
 # 2 cores with nothing beside them.
 BIN ?= .venv/bin
 DATA ?= $(KERAS_EXPERTS_DATA)

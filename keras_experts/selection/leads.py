@@ -41,9 +41,10 @@ class Lead:
     @property
     def told(self) -> str:
         """`by_chance` in per cent."""
-        return (
-            "below 0.1%" if self.by_chance < 1e-3 else f"{self.by_chance:.1%}"
-        )
+        if self.by_chance < 1e-3:
+            return "below 0.1%"
+        digits = 1 if self.by_chance < 0.1 else 0
+        return f"{self.by_chance:.{digits}%}"
 
 
 def weigh_lead(

@@ -4,6 +4,7 @@ from scipy import stats
 from sklearn.neighbors import KNeighborsClassifier
 
 from keras_experts.selection.leads import NUM_HALVINGS
+from keras_experts.selection.leads import Lead
 from keras_experts.selection.leads import weigh_lead
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.neighbors import leave_one_out_accuracy
@@ -229,3 +230,8 @@ def test_same_and_always_better_modules_are_no_puzzle():
     assert weigh_lead(every, none, [every]).by_chance == 0.5**20
     assert weigh_lead(every, none, [every] * 3).by_chance == 3 * 0.5**20
     assert weigh_lead(none, none, [none]).by_chance == 1
+
+
+def test_chances_on_both_sides_of_five_per_cent_are_told_apart():
+    told = [Lead(1, share, None).told for share in (1e-4, 0.046, 0.054, 0.4)]
+    assert told == ["below 0.1%", "4.6%", "5.4%", "40%"]

@@ -33,6 +33,8 @@ def test_rate_that_is_best_on_images_held_out_is_taken(chosen):
     assert list(tried) == ["0", "1", "1e+38"]
     assert tried["1"] > tried["0"] and tried["1e+38"] == 0
     assert chosen[1]["base_learning_rate"] == 1.0
+    page = (chosen[0] / "report.html").read_text()
+    assert "Learning rate 1, by" in page and "0.0 % with 1e+38." in page
 
 
 def test_taken_rate_trains_on_all_images_as_if_it_were_alone(

@@ -3,6 +3,7 @@
 `make report` runs it.
 """
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +55,11 @@ def main() -> None:
 
 def read() -> tuple[Summary, dict, list[dict]]:
     """Gives the results, what was picked, and all trainings."""
+    results = read_results(RESULTS / "methods.json")
+    run = {one.task for one in results.runs}
+    tasks = tuple(task for task in results.tasks if task.name in run)
     return (
-        Summary(read_results(RESULTS / "methods.json")),
+        Summary(dataclasses.replace(results, tasks=tasks)),
         files.read_json(RESULTS / "picks.json"),
         [files.read_json(path) for path in sorted(TRIALS.glob("*.json"))],
     )
@@ -121,7 +125,6 @@ def rates(results: Results, trials: list[dict]) -> str:
     rows = [
         [task.name, *(f"{100 * found[task.name][rate]:.1f}" for rate in known)]
         for task in results.tasks
-        if task.name in found
     ]
     return table(["task", *(f"{rate:g}" for rate in known)], rows)
 
@@ -171,10 +174,15 @@ def interval(found: list[float]) -> str:
     better = f"better on {(values > 0).sum()} of {number}"
     if number < 3 or not values.std():
         return better
-    low, high = stats.t.interval(
-        0.95, number - 1, values.mean(), stats.sem(values)
-    )
+    low, high = spread(values)
     return f"{low:+.1f} to {high:+.1f}, {better}"
+
+
+def spread(values: np.ndarray) -> tuple[float, float]:
+    """Gives a mean's 95 % interval, by the t-distribution."""
+    return stats.t.interval(
+        0.95, len(values) - 1, values.mean(), stats.sem(values)
+    )
 
 
 def duels(summary: Summary) -> str:
@@ -206,7 +214,6 @@ def picked(results: Results, picks: dict) -> str:
     rows = [
         [task.name, *(picks[task.name]["picked"].get(m, "-") for m in told)]
         for task in results.tasks
-        if task.name in picks
     ]
     return table(["task", *told], rows)
 
@@ -248,8 +255,10 @@ def trained(picks: dict, tuned: dict[str, dict]) -> str:
             [tuned[task][m] for m in modules],
         )
         rows.append([task, str(len(modules)), f"{rank.statistic:+.2f}"])
-    values = [float(row[2]) for row in rows]
-    rows.append(["mean", "", f"{np.mean(values):+.2f}"])
+    values = np.array([float(row[2]) for row in rows])
+    low, high = spread(values)
+    told = f"{values.mean():+.2f} ({low:+.2f} to {high:+.2f} over tasks)"
+    rows.append(["mean", "", told])
     return table(["task", "modules", "rank correlation"], rows)
 
 

@@ -228,7 +228,7 @@ def test_formats_of_fine_tuning_have_all_fields():
 
     path = "training/finetuning.py"
     written = keys(path, "_metrics", "metrics") | fields(Recipe)
-    written |= keys(path, "_told", None) | {"final_loss", "seconds"}
+    written |= keys(path, "_told", None) | {"rates", "final_loss", "seconds"}
     # Of texts, a module has other facts.
     assert section("metrics.json") - {"image_size"} == written
 

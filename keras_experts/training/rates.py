@@ -29,7 +29,7 @@ def recipes_of(
     if not several:
         raise ValueError("There must be a learning rate. Received: none.")
     return {
-        f"{rate:g}": dataclasses.replace(recipe, base_learning_rate=rate)
+        str(rate): dataclasses.replace(recipe, base_learning_rate=rate)
         for rate in several
     }
 

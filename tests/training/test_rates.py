@@ -30,8 +30,8 @@ def chosen(baseline_module, image_folder, tmp_path_factory):
 
 def test_rate_that_is_best_on_images_held_out_is_taken(chosen):
     tried = chosen[1]["rates"]
-    assert list(tried) == ["0", "1", "1e+38"]
-    assert tried["1"] > tried["0"] and tried["1e+38"] == 0
+    assert list(tried) == ["0.0", "1.0", "1e+38"]
+    assert tried["1.0"] > tried["0.0"] and tried["1e+38"] == 0
     assert chosen[1]["base_learning_rate"] == 1.0
     page = (chosen[0] / "report.html").read_text()
     assert "Learning rate 1, by" in page and "0.0 % with 1e+38." in page
@@ -114,6 +114,10 @@ def test_too_few_images_to_hold_some_out_are_refused(image_folder):
         choose_recipe(None, images, recipes_of((1, 2), Recipe()), 0, "task")
 
 
+def test_rates_that_differ_in_their_last_digits_are_two():
+    assert len(recipes_of((0.12345678, 0.12345679), Recipe())) == 2
+
+
 @pytest.mark.parametrize("wrong", [(), (0.1, -1.0), (0.1, float("nan"))])
 def test_rates_out_of_range_are_refused(wrong):
     with pytest.raises(ValueError, match="Received"):
@@ -133,6 +137,6 @@ def test_command_tells_the_rates(
     )
     out, err = capfd.readouterr()
     lines = [line for line in out.splitlines() if line.startswith("rate ")]
-    assert lines[0].startswith("rate 0 validation accuracy 0.")
-    assert lines[1].startswith("rate 1 ") and lines[1].endswith("share taken")
-    assert "Rate 0, on " in err
+    assert lines[0].startswith("rate 0.0 validation accuracy 0.")
+    assert lines[1].startswith("rate 1.0 ") and lines[1].endswith("share taken")
+    assert "Rate 0.0, on " in err

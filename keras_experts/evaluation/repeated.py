@@ -35,6 +35,9 @@ class RepeatedTraining:
         data_dir: str. The folder of TFDS data sets, or None.
         processes: int. Trials at a time.
         trust: bool. As in `select`.
+
+    Raises:
+        ValueError: if a baseline is to be swept, and there is none.
     """
 
     def __init__(
@@ -50,6 +53,13 @@ class RepeatedTraining:
         self.protocol = protocol
         self._output, self._trials = output, trials
         self._candidates = {c.handle: c for c in candidates}
+        baselines = (c.handle for c in candidates if c.is_baseline)
+        self._baseline = next(baselines, "")
+        if protocol.swept == BASELINE and not self._baseline:
+            raise ValueError(
+                "Pools whose baseline's hyperparameters are taken for all must "
+                "have one. Received: none."
+            )
         self._data_dir = data_dir
         self._processes = processes
         self._trust = trust
@@ -141,15 +151,9 @@ class RepeatedTraining:
         self, entry: SuiteEntry, task: Task, modules: dict[str, int]
     ) -> tuple[dict[tuple[str, int], dict], set[str]]:
         """Gives each module the recipe that is chosen for the baseline."""
-        baseline = next(
-            (c.handle for c in self._candidates.values() if c.is_baseline), None
-        )
-        if baseline is None or self._describe(baseline, task.medium) is None:
-            raise ValueError(
-                "A pool that takes its baseline's hyperparameters for all must "
-                "have one that can be trained. Received: none."
-            )
-        wanted = {baseline: max(modules.values())}
+        if self._describe(self._baseline, task.medium) is None:
+            return {}, set(modules)
+        wanted = {self._baseline: max(modules.values())}
         recipes, unable = self._choose(entry, task, wanted)
         shared = {
             (module, repeat): recipe

@@ -194,6 +194,12 @@ def test_pool_without_a_baseline_has_none_to_choose_with(
             ("knn",),
             Protocol("rates", 1, 1, **QUICK, swept="baseline"),
         )
+    assert not (tmp_path / "out").exists()  # told before anything is run
+
+
+def test_wrong_share_of_modules_to_sweep_is_refused():
+    with pytest.raises(ValueError, match="each, baseline. Received: 'all'"):
+        Protocol(swept="all")
 
 
 def test_choice_of_hyperparameters_reads_no_test_label(

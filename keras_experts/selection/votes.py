@@ -57,8 +57,10 @@ def vote(
     """Finds the neighbours that vote, and some more.
 
     Args:
-        features: as in `nearest_neighbors`, and so are the others but
+        features: array of numbers `(n, channels)`.
         labels: int array `(n,)`.
+        k: int. Those that vote.
+        metric: str. As in `nearest_neighbors`.
     """
     more = min(3 * k + SPARE, len(features) - 1)
     neighbors = nearest_neighbors(features, max(k, more), metric)

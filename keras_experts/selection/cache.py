@@ -2,15 +2,17 @@
 
 Features lie below the key of a module and its preprocessing, each beside the
 digest of its image: a task that was relabelled or has grown finds what it had.
-A file's name is the SHA-256 of its content, so that damage is noticed.
+A file has the number of its images (uint32), their digests, and then their
+features (float32): of other tasks only the digests are read. Its name is made
+of the SHA-256 of either part, so that damage is noticed.
 """
 
 import contextlib
 import hashlib
-import io
 import os
 import shutil
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,9 @@ from keras_experts import files
 from keras_experts.console import say
 
 DIGEST_BYTES = 32
+COUNT_BYTES = 4
 MAX_BYTES = 20 * 2**30
-ENDING = ".npz"
+ENDING = ".features"
 UNFINISHED_SECONDS = 24 * 3600
 
 
@@ -50,20 +53,14 @@ class FeatureCache:
             without features are not in it. A damaged file is deleted.
         """
         places: dict[bytes, list[int]] = {}
-        for place, digest in enumerate(digests):
-            places.setdefault(digest.tobytes(), []).append(place)
+        for place, digest in enumerate(_as_bytes(digests)):
+            places.setdefault(digest, []).append(place)
         found: dict[int, np.ndarray] = {}
         for path in sorted(self._folder_of(key).glob(f"*{ENDING}")):
-            content = _read(path)
-            if content is None:
-                continue
-            known, features = content
-            wanted = False
-            for digest, row in zip(known, features, strict=True):
-                for place in places.get(digest.tobytes(), ()):
-                    found[place] = row
-                    wanted = True
-            if wanted:
+            known = _read(path, places.keys())
+            for digest, row in known.items():
+                found.update(dict.fromkeys(places[digest], row))
+            if known:
                 _touch(path)
         return found
 
@@ -77,15 +74,14 @@ class FeatureCache:
             digests: uint8 array `(n, 32)`.
             features: float32 array `(n, channels)`.
         """
-        buffer = io.BytesIO()
-        np.savez(buffer, digests=digests, features=features)
-        content = buffer.getvalue()
-        name = hashlib.sha256(content).hexdigest() + ENDING
+        ids = len(digests).to_bytes(COUNT_BYTES, "little") + digests.tobytes()
+        rows = np.asarray(features, "<f4").tobytes()
+        name = _digest(ids) + _digest(rows) + ENDING
         folder = self._folder_of(key)
         # There first: what is unfinished lies in it, where `evict` looks.
         folder.mkdir(parents=True, exist_ok=True)
         with files.whole_file(folder / name) as path:
-            path.write_bytes(content)
+            path.write_bytes(ids + rows)
 
     def evict(self) -> int:
         """Deletes what was used least recently, down to the limit.
@@ -118,19 +114,39 @@ class FeatureCache:
         return self._folder / key[:2] / key
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """Reads one file, or deletes it where it is not what it was."""
+def _read(path: Path, wanted: Collection[bytes]) -> dict[bytes, np.ndarray]:
+    """Reads what is wanted of a file, or deletes it where it is damaged."""
     try:
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            count = file.read(COUNT_BYTES)
+            number = int.from_bytes(count, "little")
+            size = min(DIGEST_BYTES * number, os.fstat(file.fileno()).st_size)
+            ids = file.read(size)
+            is_whole = path.stem.startswith(_digest(count + ids))
+            places = {}
+            if is_whole:
+                known = _as_bytes(np.frombuffer(ids, np.uint8))
+                places = {d: i for i, d in enumerate(known) if d in wanted}
+            rows = file.read() if places else b""
     except OSError:
-        return None  # another process evicted it, or it is not ours to read
-    if hashlib.sha256(content).hexdigest() != path.stem:
+        return {}  # another process evicted it, or it is not ours to read
+    if not is_whole or (places and not path.stem.endswith(_digest(rows))):
         say(f"A damaged file of features is left out: {path}")
         with contextlib.suppress(OSError):  # a cache that may only be read
             path.unlink()
-        return None
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        return archive["digests"], archive["features"]
+        return {}
+    features = np.frombuffer(rows, "<f4").reshape(number, -1)
+    return {digest: features[place] for digest, place in places.items()}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
+
+
+def _as_bytes(digests: np.ndarray) -> list[bytes]:
+    """Gives digests, uint8 `(..., 32)` or flat, as one object each."""
+    one = np.dtype(f"V{DIGEST_BYTES}")
+    return np.ascontiguousarray(digests).view(one).ravel().tolist()
 
 
 def _touch(path: Path) -> None:

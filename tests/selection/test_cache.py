@@ -37,25 +37,48 @@ def test_another_module_finds_nothing(cache, rng):
     assert cache.read("0" * 64, digests_of("a")) == {}
 
 
-@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty"])
+def written_file(folder):
+    (path,) = (folder / "cache").glob("*/*/*.features")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("place", "keep"),
+    [(0, None), (3, None), (20, None), (-1, None), (0, 40), (0, 20), (0, 0)],
+)
 def test_damaged_file_is_noticed_named_and_forgotten(
-    cache, rng, capsys, tmp_path, damage
+    cache, rng, capsys, tmp_path, place, keep
 ):
     cache.write(KEY, digests_of("a"), features_of(1, rng))
-    (path,) = (tmp_path / "cache").glob("*/*/*.npz")
+    path = written_file(tmp_path)
     content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    keep = {"flipped": len(content), "truncated": 40, "empty": 0}[damage]
+    content[place] ^= 0xFE
     path.write_bytes(content[:keep])
     assert cache.read(KEY, digests_of("a")) == {}
     assert str(path) in capsys.readouterr().err
     assert not path.exists()
 
 
+def test_features_of_other_images_are_not_read(cache, rng, capsys, tmp_path):
+    cache.write(KEY, digests_of("other"), features_of(1, rng))
+    path = written_file(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    features = features_of(1, rng)
+    cache.write(KEY, digests_of("a"), features)
+    found = cache.read(KEY, digests_of("a"))
+    np.testing.assert_array_equal(found[0], features[0])
+    assert path.exists() and not capsys.readouterr().err
+    # Damage is noticed where it would matter.
+    assert cache.read(KEY, digests_of("other")) == {}
+    assert not path.exists()
+
+
 def test_what_was_used_least_recently_goes_first(cache, tmp_path, rng):
     for name in ("a", "b", "c"):
         cache.write(KEY, digests_of(name), features_of(1, rng))
-    paths = list((tmp_path / "cache").glob("*/*/*.npz"))
+    paths = list((tmp_path / "cache").glob("*/*/*.features"))
     for path in paths:
         os.utime(path, (0, 0))
     cache.read(KEY, digests_of("b"))

@@ -95,7 +95,7 @@ def test_another_size_or_range_or_weight_is_not_the_same(
 
 def test_damaged_entry_is_computed_again(images, module, new_cache, capsys):
     whole, _ = compute(images, [module])
-    (path,) = new_cache.glob("features/*/*/*.npz")
+    (path,) = new_cache.glob("features/*/*/*.features")
     path.write_bytes(path.read_bytes()[:-1])
     found, done = compute(images, [module])
     assert done.computed == 60

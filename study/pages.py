@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from scipy import stats
+
 from keras_experts import files
 
 
@@ -22,3 +25,21 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Writes a table as Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def interval(found: list[float]) -> str:
+    """Gives a mean's 95 % interval, and of how many it is above zero."""
+    values = np.array(found)
+    number = len(values)
+    better = f"better on {(values > 0).sum()} of {number}"
+    if number < 3 or not values.std():
+        return better
+    low, high = spread(values)
+    return f"{low:+.1f} to {high:+.1f}, {better}"
+
+
+def spread(values: np.ndarray) -> tuple[float, float]:
+    """Gives a mean's 95 % interval, by the t-distribution."""
+    return stats.t.interval(
+        0.95, len(values) - 1, values.mean(), stats.sem(values)
+    )

@@ -18,8 +18,12 @@ from keras_experts.evaluation.tables import make_tables
 from keras_experts.evaluation.tables import shown
 from keras_experts.evaluation.trials import FINAL
 from keras_experts.evaluation.trials import TUNING
+from study.feature_tables import few
+from study.feature_tables import together
 from study.keep import short
 from study.pages import fill
+from study.pages import interval
+from study.pages import spread
 from study.pages import table
 
 HERE = Path(__file__).parent
@@ -120,7 +124,8 @@ def rates(results: Results, trials: list[dict]) -> str:
     for trial in trials:
         if trial["part"] == TUNING:
             rate = trial["recipe"]["base_learning_rate"]
-            found.setdefault(trial["task"], {})[rate] = trial["accuracy"]
+            here = found.setdefault(trial["task"], {})
+            here[rate] = trial.get("accuracy", 0.0)
     known = sorted({rate for here in found.values() for rate in here})
     rows = [
         [task.name, *(f"{100 * found[task.name][rate]:.1f}" for rate in known)]
@@ -165,24 +170,6 @@ def groups(summary: Summary) -> str:
             cells += ["", ""]
         rows.append([method, *cells])
     return table(head, rows)
-
-
-def interval(found: list[float]) -> str:
-    """Gives a mean's 95 % interval, and of how many it is above zero."""
-    values = np.array(found)
-    number = len(values)
-    better = f"better on {(values > 0).sum()} of {number}"
-    if number < 3 or not values.std():
-        return better
-    low, high = spread(values)
-    return f"{low:+.1f} to {high:+.1f}, {better}"
-
-
-def spread(values: np.ndarray) -> tuple[float, float]:
-    """Gives a mean's 95 % interval, by the t-distribution."""
-    return stats.t.interval(
-        0.95, len(values) - 1, values.mean(), stats.sem(values)
-    )
 
 
 def duels(summary: Summary) -> str:
@@ -286,49 +273,6 @@ def neighbours(picks: dict, tuned: dict[str, dict]) -> str:
         )
     head = ["task", "modules", "rank correlation", "baseline", "mean of all"]
     return table([*head, "neighbours' pick", "best", "regret"], rows)
-
-
-def few(content: dict) -> str:
-    """Makes the table of picks by few images, over tasks."""
-    found = content["leads"]
-    rows = []
-    for number in sorted({row["number"] for row in found}):
-        cells = [str(number)]
-        for what in ("on_drawn", "neighbour", "linear"):
-            by_task: dict[str, list] = {}
-            for row in found:
-                if row["number"] == number:
-                    by_task.setdefault(row["task"], []).append(row[what])
-            means = 100 * np.array([np.mean(v) for v in by_task.values()])
-            cells.append(f"{means.mean():+.2f} ± {stats.sem(means):.2f}")
-        rows.append(cells)
-    head = ["images that pick", "lead on these", "neighbour on others"]
-    return table([*head, "linear on others"], rows)
-
-
-def together(content: dict) -> dict[str, str]:
-    """Makes the tables of experts side by side."""
-    greedy, linear = [], []
-    shares = ["baseline", "best", "accuracy"]
-    shares += [f"{of}_honest_accuracy" for of in ("baseline", "single")]
-    shares.append("honest_accuracy")
-    for task, found in content.items():
-        shown = [f"{100 * found[name]:.1f}" for name in shares]
-        greedy.append([task, ", ".join(found["modules"]), *shown])
-        probes = [f"{100 * v:.1f}" for v in found["linear"].values()]
-        linear.append([task, *probes])
-    names = list(next(iter(content.values()))["linear"])
-    means = [
-        np.mean([found["linear"][name] for found in content.values()])
-        for name in names
-    ]
-    linear.append(["mean", *(f"{100 * mean:.1f}" for mean in means)])
-    head = ["task", "side by side", "baseline", "best one", "these"]
-    head += ["halves: baseline", "best one", "several"]
-    return {
-        "greedy": table(head, greedy),
-        "linear": table(["task", *names], linear),
-    }
 
 
 if __name__ == "__main__":

@@ -129,6 +129,9 @@ def finetune(options) -> None:
         print(f"accuracy {metrics['accuracy']:.4f} share")
         print(f"test images {metrics['num_test']}")
     for rate, accuracy in metrics.get("rates", {}).items():
+        if accuracy is None:
+            print(f"rate {rate} diverged")
+            continue
         taken = " taken" if float(rate) == metrics["base_learning_rate"] else ""
         print(f"rate {rate} validation accuracy {accuracy:.4f} share{taken}")
     if "best_step" in metrics:

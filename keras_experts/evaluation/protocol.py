@@ -44,6 +44,11 @@ class Protocol:
                 f"`swept` must be one of {', '.join(SWEPT)}. "
                 f"Received: {self.swept!r}."
             )
+        if self.swept != EACH and self.sweep == HYPERRULE:
+            raise ValueError(
+                f"`swept` must be {EACH!r} with the sweep {HYPERRULE!r}, which "
+                f"has nothing to choose. Received: {self.swept!r}."
+            )
         if self.repeats < 1 or self.runs < 1:
             raise ValueError(
                 "`repeats` and `runs` must be at least 1. "

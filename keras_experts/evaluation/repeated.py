@@ -53,9 +53,8 @@ class RepeatedTraining:
         self.protocol = protocol
         self._output, self._trials = output, trials
         self._candidates = {c.handle: c for c in candidates}
-        baselines = (c.handle for c in candidates if c.is_baseline)
-        self._baseline = next(baselines, "")
-        if protocol.swept == BASELINE and not self._baseline:
+        self._baselines = [c.handle for c in candidates if c.is_baseline]
+        if protocol.swept == BASELINE and not self._baselines:
             raise ValueError(
                 "Pools whose baseline's hyperparameters are taken for all must "
                 "have one. Received: none."
@@ -150,10 +149,17 @@ class RepeatedTraining:
     def _choose_one(
         self, entry: SuiteEntry, task: Task, modules: dict[str, int]
     ) -> tuple[dict[tuple[str, int], dict], set[str]]:
-        """Gives each module the recipe that is chosen for the baseline."""
-        if self._describe(self._baseline, task.medium) is None:
+        """Gives each module the recipe that is chosen for the baseline.
+
+        Of several baselines it is the first that can be trained on the task.
+        """
+        for baseline in self._baselines:
+            if self._describe(baseline, task.medium) is not None:
+                break
+        else:
+            say(f"No baseline to choose hyperparameters with for {entry.name}.")
             return {}, set(modules)
-        wanted = {self._baseline: max(modules.values())}
+        wanted = {baseline: max(modules.values())}
         recipes, unable = self._choose(entry, task, wanted)
         shared = {
             (module, repeat): recipe

@@ -30,6 +30,7 @@ from keras_experts.selection.fingerprints import describe
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.statistics import Score
 from keras_experts.selection.strategies import FeatureStrategy
+from keras_experts.selection.votes import Votes
 from keras_experts.selection.worker import Worker
 from keras_experts.selection.worker import read_images
 from keras_experts.selection.worker import write_images
@@ -196,7 +197,7 @@ def score_with_beam(
         finally:
             for worker in _begun.pop(passing, []):
                 worker.close()
-        return _read(Path(passing), len(tasks))
+        return _read(Path(passing), [labels for _, labels in tasks])
 
 
 def _work(candidates: Sequence[Candidate], num_images: int) -> list[Work]:
@@ -248,14 +249,17 @@ class _Scoring:
             score = self._strategy.score(features, labels, candidate)
         except ValueError as error:
             return {"reason": str(error)}
-        rows = score.per_example
-        rows = None if rows is None else rows.tolist()
-        return {"value": score.value, "per_example": rows}
+        rows, votes = score.per_example, score.votes
+        return {
+            "value": score.value,
+            "per_example": None if rows is None else rows.tolist(),
+            "votes": votes and [votes.k, votes.neighbors.tolist()],
+        }
 
 
-def _read(folder: Path, num_tasks: int):
-    scores: list[dict[str, Score]] = [{} for _ in range(num_tasks)]
-    unfit: list[dict[str, str]] = [{} for _ in range(num_tasks)]
+def _read(folder: Path, labels: Sequence[np.ndarray]):
+    scores: list[dict[str, Score]] = [{} for _ in labels]
+    unfit: list[dict[str, str]] = [{} for _ in labels]
     failed: dict[str, str] = {}
     for path in sorted(folder.glob("scores*")):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -267,8 +271,14 @@ def _read(folder: Path, num_tasks: int):
                 if "reason" in told:
                     unfit[place][row["module"]] = told["reason"]
                     continue
-                rows = told["per_example"]
-                rows = None if rows is None else np.array(rows)
-                score = Score(told["value"], rows)
-                scores[place][row["module"]] = score
+                scores[place][row["module"]] = _score(told, labels[place])
     return scores, unfit, failed
+
+
+def _score(told: dict, labels: np.ndarray) -> Score:
+    rows, votes = told["per_example"], told["votes"]
+    if votes is not None:
+        k, neighbors = votes
+        votes = Votes(np.array(neighbors, np.int32), labels, k)
+    rows = None if rows is None else np.array(rows)
+    return Score(told["value"], rows, votes=votes)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_experts.checks import first_line
 from keras_experts.data.batches import evaluation_batches
 from keras_experts.data.batches import first_damaged
+from keras_experts.data.batches import untuned
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import resize
 from keras_experts.mediums import TEXTS
@@ -287,7 +288,7 @@ def _scale(
     )
     number = 0
     try:
-        for batch in batches:
+        for batch in untuned(batches):
             yield batch["image"].numpy()
             number += batch_size
     except tf.errors.ResourceExhaustedError as error:

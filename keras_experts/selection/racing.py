@@ -334,4 +334,5 @@ class _Run:
         values = score.per_example
         if values is None or len(values) < len(self._order):
             return score
-        return Score(score.value, values[np.argsort(self._order)])
+        votes = score.votes and score.votes.placed(self._order)
+        return Score(score.value, values[np.argsort(self._order)], votes=votes)

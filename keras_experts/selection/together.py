@@ -12,8 +12,8 @@ from keras_experts.selection.pool_strategies import domain_of
 from keras_experts.selection.ranking import Entry
 from keras_experts.selection.strategies import Evidence
 
-# Four square matrices of so many examples take 3.2 GB.
-MAX_COMBINED = 10_000
+# Two in each half; and four square matrices of so many take 3.2 GB.
+MIN_COMBINED, MAX_COMBINED = 4, 10_000
 
 
 def try_together(evidence: Evidence, ranking: list[Entry]) -> dict | None:
@@ -29,14 +29,17 @@ def try_together(evidence: Evidence, ranking: list[Entry]) -> dict | None:
         where one half of the examples chooses for the other; and
         `routed_accuracy`, where the expert prediction network picks an
         adapter for each image, or None where the pool has none. None for
-        more examples than memory is taken for.
+        fewer or more examples than can be combined.
 
     References:
         Section 7 of the paper, which leaves both to future work.
     """
     complete = len(evidence.indices)
-    if complete > MAX_COMBINED:
-        say(f"Experts are combined for up to {MAX_COMBINED:,} examples.")
+    if not MIN_COMBINED <= complete <= MAX_COMBINED:
+        say(
+            f"Experts are combined for {MIN_COMBINED} to {MAX_COMBINED:,} "
+            f"examples. Received: {complete:,}."
+        )
         return None
     by_handle = {c.handle: c for c in evidence.candidates}
     names = [e.module for e in ranking if e.examples == complete]

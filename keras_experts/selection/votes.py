@@ -35,6 +35,19 @@ class Votes:
         """Tells whose label wins, bool `(n,)`; a tie goes to the lower one."""
         return most_votes(self.labels, self.voters) == self.labels
 
+    def placed(self, order: np.ndarray) -> "Votes":
+        """Gives the votes of examples in another order.
+
+        Args:
+            order: int array `(n,)`. Where each example stands there.
+        """
+        here = np.argsort(order)
+        return dataclasses.replace(
+            self,
+            neighbors=order.astype(self.neighbors.dtype)[self.neighbors][here],
+            labels=self.labels[here],
+        )
+
     def correct_beside(self, sides: np.ndarray) -> np.ndarray:
         """Tells the same, if only examples on one's own side vote.
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from keras_experts.data.batches import untuned
+
 STRATEGIES = ("one_device", "mirrored", "multi_worker", "tpu")
 # What tells that another process is gone.
 LOST = (
@@ -87,11 +89,8 @@ def distribute(
         return make_dataset(range(first, first + local), replicas)
 
     if replicas == 1 and on_cpu():
-        # The end of an iterator waits for its tuner, which sleeps for up to a
-        # minute; those of devices have one whatever the data set's options say.
-        options = tf.data.Options()
-        options.autotune.enabled = False
-        return make_dataset([0], 1).with_options(options)
+        # Iterators of devices have a tuner whatever the data set's options say.
+        return untuned(make_dataset([0], 1))
     return strategy.distribute_datasets_from_function(make)
 
 

@@ -1,11 +1,13 @@
 """Transfer: a module, a new head, and everything trains."""
 
+import contextlib
 import dataclasses
 import glob
 import hashlib
 import json
 import shutil
 import time
+from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +35,6 @@ from keras_experts.training.features import UNIT_RANGE
 from keras_experts.training.rates import choose_recipe
 from keras_experts.training.rates import recipes_of
 from keras_experts.training.runtime import Runtime
-from keras_experts.training.trainer import Training
 from keras_experts.training.transfer import Recipe
 from keras_experts.training.transfer import Transfer
 from keras_experts.training.transfer_page import write_page
@@ -177,13 +178,13 @@ def finetune(
         )
         settings |= transfer.inputs.facts
         unfinished = _unfinished(output, settings)
-        recipe, rates = choose_recipe(
-            transfer, task.train, recipes, seed, task.name, unfinished, settings
-        )
-        best = None
-        if held_out is not None:
-            best = transfer.best_state(looks, held_out, unfinished)
-        training = _train(transfer, task, recipe, settings, unfinished, best)
+        run = (seed, task.name, unfinished, settings)
+        with _gone_if_hopeless(unfinished):
+            recipe, rates = choose_recipe(transfer, task.train, recipes, *run)
+            best = None
+            if held_out is not None:
+                best = transfer.best_state(looks, held_out, unfinished)
+            training = transfer.fit(task.train, recipe, *run, best)
         if best is not None:
             transfer.float32_model().save(directory / LAST_FILE)
             best.restore()
@@ -202,27 +203,12 @@ def finetune(
     return metrics
 
 
-def _train(
-    transfer: Transfer,
-    task: Task,
-    recipe: Recipe,
-    settings: dict,
-    unfinished: Path,
-    best: BestState | None,
-) -> Training:
-    """Trains, or goes on with what a killed run left."""
+@contextlib.contextmanager
+def _gone_if_hopeless(unfinished: Path) -> Iterator[None]:
+    """Removes what is unfinished of a run that would end so again."""
     try:
-        return transfer.fit(
-            task.train,
-            recipe,
-            settings["seed"],
-            task.name,
-            unfinished,
-            settings,
-            best,
-        )
+        yield
     except (FloatingPointError, ValueError):
-        # It would end so again.
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
 

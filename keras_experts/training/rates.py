@@ -1,6 +1,7 @@
 """The best of several learning rates, by images that are held out."""
 
 import dataclasses
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,11 +43,10 @@ def choose_recipe(
     name: str,
     folder: Path | None = None,
     settings: dict | None = None,
-) -> tuple[Recipe, dict[str, float]]:
+) -> tuple[Recipe, dict[str, float | None]]:
     """Trains with each rate on a part of the images, and tests on the rest.
 
-    A training that diverges has an accuracy of 0. If there is one recipe,
-    nothing is trained.
+    If there is one recipe, nothing is trained.
 
     Args:
         transfer: Transfer.
@@ -59,10 +59,11 @@ def choose_recipe(
 
     Returns:
         The recipe of highest accuracy, of equals the first, and a dict of each
-        rate to its accuracy.
+        rate to its accuracy, or to None where the training diverged.
 
     Raises:
         ValueError: if there are too few images to hold some out.
+        FloatingPointError: if all trainings diverged.
     """
     if len(recipes) == 1:
         return *recipes.values(), {}
@@ -78,16 +79,31 @@ def choose_recipe(
         )
         own = None if folder is None else folder / FOLDER / rate
         try:
-            transfer.fit(part, recipe, seed, name, own, settings)
+            transfer.fit(
+                part,
+                recipe,
+                seed,
+                name,
+                own,
+                settings,
+                num_train=images.num_examples,
+            )
             predicted = transfer.predict(rest, "validation")
             known[rate] = float(np.mean(predicted == rest.labels))
         except FloatingPointError as error:
             say(str(error))
-            known[rate] = 0.0
+            known[rate] = None
         if record:
             files.write_json(record, known)
-    best = max(recipes, key=known.__getitem__)
-    return recipes[best], {rate: known[rate] for rate in recipes}
+            shutil.rmtree(own, ignore_errors=True)
+    tried = {rate: known[rate] for rate in recipes}
+    ended = {r: found for r, found in tried.items() if found is not None}
+    if not ended:
+        raise FloatingPointError(
+            "Of several learning rates one must not diverge. Received: "
+            f"{', '.join(recipes)}."
+        )
+    return recipes[max(ended, key=ended.__getitem__)], tried
 
 
 def _split(images: LabeledImages, seed: int):

@@ -8,6 +8,7 @@ from PIL import Image
 
 from keras_experts import files
 from keras_experts.data.batches import evaluation_batches
+from keras_experts.data.batches import untuned
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import resize
 from keras_experts.mediums import IMAGES
@@ -35,7 +36,7 @@ def write_samples(
     batches = evaluation_batches(
         chosen, len(places), functools.partial(resize, image_size=SIDE)
     )
-    batch = next(iter(batches))["image"].numpy()
+    batch = next(iter(untuned(batches)))["image"].numpy()
     strip = np.concatenate(list(batch), axis=1)  # (side, number * side, 3)
     pixels = np.clip(255 * strip, 0, 255).astype(np.uint8)
     with files.whole_file(directory / run_folder.SAMPLES_FILE) as path:

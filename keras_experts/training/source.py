@@ -11,6 +11,7 @@ from keras_experts import files
 from keras_experts.console import say
 from keras_experts.data.batches import find_damaged
 from keras_experts.data.batches import training_batches
+from keras_experts.data.batches import untuned
 from keras_experts.data.streams import BatchPlan
 from keras_experts.data.streams import Stream
 from keras_experts.training import distribution
@@ -69,7 +70,7 @@ class Source:
         batches = self._batches(first_step, replicas, number)
         images, began = 0, None
         try:
-            for batch in batches.take(1 + INPUT_BATCHES):
+            for batch in untuned(batches.take(1 + INPUT_BATCHES)):
                 if began is None:  # the first one starts the pipeline
                     began = time.monotonic()
                     continue

@@ -181,6 +181,7 @@ class Transfer:
         folder: Path | None = None,
         settings: dict | None = None,
         best: BestState | None = None,
+        num_train: int | None = None,
     ) -> Training:
         """Trains the network on images, from the module's weights.
 
@@ -192,11 +193,13 @@ class Transfer:
             folder: as in `Trainer.fit`, and so is `settings`.
             best: BestState that looks at the states, or None. The network
                 has the last one's weights after it, not the best one's.
+            num_train: int. Of the task, by which the BiT-HyperRule goes; None
+                for as many as `images`.
 
         Raises:
             FloatingPointError: if the loss is no longer finite.
         """
-        number = images.num_examples
+        number = num_train or images.num_examples
         is_text = self.medium == TEXTS
         if is_text and (recipe.flip or recipe.max_shift):
             raise ValueError(

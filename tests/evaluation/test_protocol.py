@@ -197,6 +197,30 @@ def test_pool_without_a_baseline_has_none_to_choose_with(
     assert not (tmp_path / "out").exists()  # told before anything is run
 
 
+def test_baseline_that_cannot_be_trained_leaves_the_choice_to_the_next(
+    suite, small_pool, tmp_path
+):
+    from keras_experts.selection.modules import Candidate
+
+    def brightness(images):
+        return np.asarray(images).mean((1, 2))
+
+    function = Candidate("f", "f", "baseline", 4, function=brightness)
+    results = evaluate(
+        suite,
+        [function, small_pool],
+        tmp_path / "out",
+        ("random",),
+        Protocol("rates", 1, 1, **QUICK, swept="baseline"),
+    )
+    assert {run.task for run in results.runs} == {"colours", "split"}
+
+
+def test_sweep_of_nothing_is_not_the_baseline_s():
+    with pytest.raises(ValueError, match="nothing to choose. Received: 'base"):
+        Protocol(swept="baseline")
+
+
 def test_wrong_share_of_modules_to_sweep_is_refused():
     with pytest.raises(ValueError, match="each, baseline. Received: 'all'"):
         Protocol(swept="all")

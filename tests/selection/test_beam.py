@@ -50,6 +50,7 @@ def test_pipeline_scores_as_this_process_does(
     found = select_many(tasks, modules, beam=options, time_limit=time_limit)
     assert scores(found) == scores(local)
     assert [s.best.module for s in found] == [s.best.module for s in local]
+    assert [s.lead for s in found] == [s.lead for s in local]
     for selection in found:
         (skipped,) = selection.skipped
         assert skipped["module"] == modules[2]

@@ -103,6 +103,10 @@ def test_clearly_best_module_wins_at_fewer_passes(contest, mode):
         assert features.computed == result.race.passes
         exact = Knn().score(features.get(pool[1], np.arange(400)), labels, None)
     assert result.survivors[0] == "noise_1"
+    winner = result.scores["noise_1"]
+    # Who voted is told in the task's order, not in the race's.
+    np.testing.assert_array_equal(winner.votes.voters, exact.votes.voters)
+    np.testing.assert_array_equal(winner.votes.correct(), winner.per_example)
     assert result.scores["noise_1"].value == exact.value
     assert result.race.passes < 0.7 * 6 * 400
     assert result.race.saved == 1 - result.race.passes / 2400

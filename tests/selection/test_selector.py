@@ -309,6 +309,20 @@ def test_experts_can_be_better_together(task):
     assert set(found["experts"]) <= {"baseline", "even", "odd"}
 
 
+@pytest.mark.parametrize("number", [3, 4])
+def test_few_images_are_ranked_and_combined_if_halves_have_neighbours(
+    task, number, capsys
+):
+    places = np.argsort(np.arange(task.train.num_examples) % 20)[:number]
+    few = dataclasses.replace(task, train=task.train.subset(places))
+    found = select(
+        few, [named("baseline", pixels(1), "baseline")], combining=True
+    )
+    assert len(found.ranking) == 1
+    assert (found.combination is None) == (number < 4)
+    assert ("Received: 3" in capsys.readouterr().err) == (number < 4)
+
+
 def test_replaced_module_of_the_same_size_and_time_is_noticed(task, tmp_path):
     """Archives give all files one time; retraining keeps their sizes."""
     place = tmp_path / "module"

@@ -31,10 +31,10 @@ def chosen(baseline_module, image_folder, tmp_path_factory):
 def test_rate_that_is_best_on_images_held_out_is_taken(chosen):
     tried = chosen[1]["rates"]
     assert list(tried) == ["0.0", "1.0", "1e+38"]
-    assert tried["1.0"] > tried["0.0"] and tried["1e+38"] == 0
+    assert tried["1.0"] > tried["0.0"] and tried["1e+38"] is None
     assert chosen[1]["base_learning_rate"] == 1.0
     page = (chosen[0] / "report.html").read_text()
-    assert "Learning rate 1, by" in page and "0.0 % with 1e+38." in page
+    assert "Learning rate 1, by" in page and "diverged with 1e+38." in page
 
 
 def test_taken_rate_trains_on_all_images_as_if_it_were_alone(
@@ -63,11 +63,11 @@ def test_rates_tried_before_a_kill_are_not_tried_again(
     arguments = (baseline_module, image_folder, tmp_path / "out")
     fit, tried = Transfer.fit, []
 
-    def killed(self, images, recipe, *others):
+    def killed(self, images, recipe, *others, **more):
         tried.append(recipe.base_learning_rate)
         if tried == [0.1, 1.0]:
             raise KeyboardInterrupt
-        return fit(self, images, recipe, *others)
+        return fit(self, images, recipe, *others, **more)
 
     monkeypatch.setattr(Transfer, "fit", killed)
     with pytest.raises(KeyboardInterrupt):
@@ -86,7 +86,8 @@ def test_part_and_rest_are_all_images_whatever_their_order(
     seen = []
 
     class Fake:
-        def fit(self, part, *others):
+        def fit(self, part, *others, num_train):
+            assert num_train == images.num_examples  # as the HyperRule's
             seen.append(part)
 
         def predict(self, rest, title):
@@ -106,6 +107,56 @@ def test_part_and_rest_are_all_images_whatever_their_order(
     assert sorted(labels) == sorted(images.labels)
     # Folders come class by class, but no class is held out whole.
     assert set(part.labels) == set(rest.labels) == set(images.labels)
+
+
+class Diverging:
+    """Rates above 1 diverge, and others get nothing right."""
+
+    def fit(self, part, recipe, *others, num_train):
+        if recipe.base_learning_rate > 1:
+            raise FloatingPointError("diverged")
+
+    def predict(self, rest, title):
+        return rest.labels + 1
+
+
+def test_rate_that_diverges_is_never_taken(image_folder):
+    images = load_task(image_folder).train
+    recipe, tried = choose_recipe(
+        Diverging(), images, recipes_of((1e3, 0.1), Recipe()), 0, "task"
+    )
+    assert tried == {"1000.0": None, "0.1": 0.0}
+    assert recipe.base_learning_rate == 0.1
+
+
+def test_rates_that_all_diverge_end_before_another_training(
+    baseline_module, image_folder, tmp_path
+):
+    with pytest.raises(FloatingPointError, match="1e\\+38, 2e\\+38"):
+        keras_experts.finetune(
+            baseline_module,
+            image_folder,
+            tmp_path / "out",
+            base_learning_rate=(1e38, 2e38),
+            **LONG,
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_rates_are_tried_by_the_rule_of_all_images(
+    baseline_module, image_folder, monkeypatch
+):
+    images = load_task(image_folder).train
+    asked = []
+    monkeypatch.setattr(
+        "keras_experts.training.schedules.bit_mixup",
+        lambda number: asked.append(number) or 0.0,
+    )
+    transfer = Transfer(baseline_module, len(images.class_names))
+    choose_recipe(
+        transfer, images, recipes_of((0.1, 0.2), Recipe(**QUICK)), 0, "task"
+    )
+    assert asked == [images.num_examples] * 2
 
 
 def test_too_few_images_to_hold_some_out_are_refused(image_folder):

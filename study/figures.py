@@ -11,6 +11,7 @@ import numpy as np
 from keras_experts.evaluation.results import BASELINE
 
 FOLDER = Path(__file__).parent.parent / "docs" / "study"
+ACROSS = 4  # scatter plots side by side
 # The same bytes for the same figures.
 plt.rcParams.update({"svg.hashsalt": "study", "font.size": 9})
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
@@ -24,7 +25,7 @@ def _save(figure, name: str) -> None:
     plt.close(figure)
 
 
-def over_the_baseline(leads: dict[str, list[float]]) -> None:
+def over_the_baseline(leads: dict[str, list[float]], name: str) -> None:
     """Draws each method's lead in points: a dot a task, a bar for the mean."""
     figure, axes = plt.subplots(figsize=(7, 0.28 * len(leads) + 0.9))
     for place, values in enumerate(leads.values()):
@@ -35,10 +36,10 @@ def over_the_baseline(leads: dict[str, list[float]]) -> None:
     axes.set_yticks(range(len(leads)), list(leads))
     axes.invert_yaxis()
     axes.set_xlabel("points over the baseline, fine-tuned; a dot is a task")
-    _save(figure, "over_the_baseline")
+    _save(figure, name)
 
 
-def heat(picks: dict) -> None:
+def heat(picks: dict, name: str) -> None:
     """Draws of each task the lead of each module's nearest neighbours."""
     tasks = list(picks)
     names = sorted(
@@ -58,7 +59,9 @@ def heat(picks: dict) -> None:
             for name in names
         ]
     )
-    figure, axes = plt.subplots(figsize=(0.42 * len(tasks) + 2, len(names) / 7))
+    figure, axes = plt.subplots(
+        figsize=(0.42 * len(tasks) + 2, max(len(names) / 7, 1.8))
+    )
     end = np.nanmax(np.abs(shares))
     image = axes.imshow(shares, cmap="BrBG", vmin=-end, vmax=end, aspect="auto")
     axes.set_xticks(range(len(tasks)), tasks, rotation=60, ha="right")
@@ -66,17 +69,24 @@ def heat(picks: dict) -> None:
     best = np.nanargmax(shares, axis=0)
     axes.scatter(range(len(tasks)), best, s=14, color="#263238")
     figure.colorbar(image, label="points over the baseline, leave-one-out")
-    _save(figure, "neighbours")
+    _save(figure, name)
 
 
-def scatter(picks: dict, tuned: dict[str, dict]) -> None:
+def scatter(picks: dict, tuned: dict[str, dict], name: str) -> None:
     """Draws neighbours' against fine-tuned accuracies of every module."""
     if not tuned:
         return
-    figure, all_axes = plt.subplots(
-        1, len(tuned), figsize=(2.6 * len(tuned), 2.6), squeeze=False
+    rows, columns = -(-len(tuned) // ACROSS), min(len(tuned), ACROSS)
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(2.4 * columns, 2.5 * rows),
+        squeeze=False,
+        layout="constrained",
     )
-    for axes, (task, modules) in zip(all_axes[0], tuned.items(), strict=True):
+    for axes in grid.flat[len(tuned) :]:
+        axes.axis("off")
+    for axes, (task, modules) in zip(grid.flat, tuned.items(), strict=False):
         near = np.array([picks[task]["neighbours"][m] for m in modules])
         fine = np.array(list(modules.values()))
         axes.scatter(100 * near, 100 * fine, s=8, color="#7fb5b0")
@@ -84,5 +94,6 @@ def scatter(picks: dict, tuned: dict[str, dict]) -> None:
         axes.scatter(100 * near[base], 100 * fine[base], s=24, color="#c62828")
         axes.set_title(task, fontsize=9)
         axes.set_xlabel("neighbours, %")
-    all_axes[0][0].set_ylabel("fine-tuned, %; red: baseline")
-    _save(figure, "neighbours_and_fine_tuned")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("fine-tuned, %; red: baseline")
+    _save(figure, name)

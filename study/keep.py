@@ -1,9 +1,11 @@
-"""Keeps what an evaluation of the study found, in study/results.
+"""Keeps what evaluations of the study found, in study/results.
 
     python -m study.keep study/work/methods study/work/oracle
+    python -m study.keep study/work/small_methods --run study/work/small/run
 
-Of each folder the results, and of the first the modules that each method picked
-and the leave-one-out accuracy of each, which the selections hold.
+Of each folder the results, the modules that each method picked and the
+leave-one-out accuracy of each, which the selections hold; and of a run how its
+experts do on their own images.
 """
 
 import argparse
@@ -12,23 +14,34 @@ from pathlib import Path
 from keras_experts import files
 
 RESULTS = Path(__file__).parent / "results"
+# Of what a run tells.
+FIGURES = ("name", "kind", "parameters", "num_images", "num_steps", "top1")
+FIGURES += ("final_loss", "slice_top1", "slice_top1_baseline", "seconds")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
-    folders = parser.parse_args().folders
-    for folder in folders:
-        if (folder / "results.json").is_file():
-            content = files.read_json(folder / "results.json")
-            for run in content["runs"]:
-                run["module"] = short(run["module"])
-            files.write_json(RESULTS / f"{folder.name}.json", content)
-    content = files.read_json(folders[0] / "results.json")
-    tasks = {run["task"] for run in content["runs"]}
-    files.write_json(
-        RESULTS / "picks.json", picks(folders[0] / "selections", tasks)
-    )
+    parser.add_argument("--run", type=Path)
+    options = parser.parse_args()
+    for folder in options.folders:
+        content = files.read_json(folder / "results.json")
+        for run in content["runs"]:
+            run["module"] = short(run["module"])
+        files.write_json(RESULTS / f"{folder.name}.json", content)
+        tasks = {run["task"] for run in content["runs"]}
+        picked = picks(folder / "selections", tasks)
+        files.write_json(RESULTS / f"{folder.name}_picks.json", picked)
+    if options.run is not None:
+        name = f"{options.run.parent.name}_upstream.json"
+        files.write_json(RESULTS / name, figures(options.run))
+
+
+def figures(run: Path) -> list[dict]:
+    """Gives what a run tells of its baseline and its experts."""
+    paths = [run / "baseline", *sorted((run / "experts").glob("*/*"))]
+    found = [files.read_json(path / "metadata.json") for path in paths]
+    return [{k: row[k] for k in FIGURES if k in row} for row in found]
 
 
 def picks(folder: Path, tasks: set[str]) -> dict:

@@ -40,32 +40,50 @@ DUELS = (
     ("knn@nodes", "knn@full"),
     ("knn", "knn@nodes"),
     ("knn@nodes", "knn@random"),
+    ("knn@nodes", "label_matching@nodes"),
+    ("knn@nodes", "logistic@nodes"),
+    ("knn@nodes", "logme@nodes"),
 )
-RESULTS, TRIALS = HERE / "results", HERE / "trials"
+RESULTS = HERE / "results"
+# The studies: of the network that fits its data, and of one that is too small.
+LARGE, SMALL = "methods", "small_methods"
+TRIALS = {LARGE: HERE / "trials", SMALL: HERE / "trials_small"}
 
 
 def main() -> None:
     from study import figures
 
-    summary, picks, trials = read()
-    for name, text in tables(summary, picks, trials).items():
+    large, small = read(LARGE), read(SMALL)
+    for name, text in tables(large, small).items():
         fill(PAGE, name, text)
-    figures.over_the_baseline(
-        {m: leads(summary, m) for m in methods_of(summary)}
-    )
-    figures.heat(picks)
-    figures.scatter(picks, accuracies(trials, picks))
+    for start, (summary, picks, trials) in (("", large), ("small_", small)):
+        figures.over_the_baseline(
+            {m: leads(summary, m) for m in methods_of(summary)},
+            f"{start}over_the_baseline",
+        )
+        figures.heat(picks, f"{start}neighbours")
+        figures.scatter(
+            picks,
+            accuracies(trials, picks),
+            f"{start}neighbours_and_fine_tuned",
+        )
 
 
-def read() -> tuple[Summary, dict, list[dict]]:
+Study = tuple[Summary, dict, list[dict]]
+
+
+def read(study: str) -> Study:
     """Gives the results, what was picked, and all trainings."""
-    results = read_results(RESULTS / "methods.json")
+    results = read_results(RESULTS / f"{study}.json")
     run = {one.task for one in results.runs}
     tasks = tuple(task for task in results.tasks if task.name in run)
     return (
         Summary(dataclasses.replace(results, tasks=tasks)),
-        files.read_json(RESULTS / "picks.json"),
-        [files.read_json(path) for path in sorted(TRIALS.glob("*.json"))],
+        files.read_json(RESULTS / f"{study}_picks.json"),
+        [
+            files.read_json(path)
+            for path in sorted(TRIALS[study].glob("*.json"))
+        ],
     )
 
 
@@ -74,8 +92,9 @@ def final(trials: list[dict]) -> list[dict]:
     return [trial for trial in trials if trial["part"] == FINAL]
 
 
-def tables(summary: Summary, picks: dict, trials: list[dict]) -> dict[str, str]:
+def tables(large: Study, small: Study) -> dict[str, str]:
     """Gives of each place of the page what stands there."""
+    summary, picks, trials = large
     return {
         "extent": extent(summary.results, trials),
         "rates": rates(summary.results, trials),
@@ -88,6 +107,24 @@ def tables(summary: Summary, picks: dict, trials: list[dict]) -> dict[str, str]:
         "trained": trained(picks, medians(trials)),
         "few": few(files.read_json(RESULTS / "few.json")),
         **together(files.read_json(RESULTS / "combined.json")),
+        **tables_of_small(*small),
+    }
+
+
+def tables_of_small(
+    summary: Summary, picks: dict, trials: list[dict]
+) -> dict[str, str]:
+    """Gives the same of the network that is too small for its data."""
+    return {
+        "small_extent": extent(summary.results, trials),
+        "small_rates": rates(summary.results, trials),
+        "small_upstream": upstream(
+            files.read_json(RESULTS / "small_upstream.json")
+        ),
+        "small_groups": groups(summary),
+        "small_duels": duels(summary),
+        "small_tasks": tasks(summary),
+        "small_neighbours": neighbours(picks, accuracies(trials, picks)),
     }
 
 

@@ -17,9 +17,10 @@ STRATEGIES := random knn label_matching domain_prediction
 METHODS := baseline $(STRATEGIES) logistic logme name_matching \
   $(STRATEGIES:=@nodes) $(STRATEGIES:=@full) knn@clusters knn@random dat@dat
 
-.PHONY: study evaluation oracle
-study: evaluation oracle
+.PHONY: study evaluation oracle small
+study: evaluation oracle small
 	$(BIN)/python -m study.keep $(WORK)/methods $(WORK)/oracle
+	$(BIN)/python -m study.keep $(WORK)/small_methods --run $(SMALL)/run
 	$(BIN)/python -m study.few --data_dir $(DATA)
 	$(BIN)/python -m study.combined --data_dir $(DATA)
 	$(BIN)/python -m study.report
@@ -59,3 +60,32 @@ evaluation: $(WORK)/collection/collection.json $(WORK)/tasks/solids_count.npz
 oracle: evaluation
 	$(EVALUATE) --suite study/oracle.json --output $(WORK)/oracle \
 	  --methods baseline knn --oracle 1
+
+# The same with a network that is too small for its data: 50 minutes to train, then
+# 12 seconds a training.
+SMALL := $(WORK)/small
+SMALL_NODES := $(shell sed -n 's/.*\/\(.*\)-full\/1/\1/p' $(POOLS)/small_nodes.txt)
+SMALL_RANDOM := $(shell sed -n 's/.*\/\(.*\)-full\/1/\1/p' $(POOLS)/small_random.txt)
+TRAIN_SMALL := --gin_param 'DATA_DIR = "$(DATA)"' --workdir $(SMALL)/run
+$(SMALL)/run/trained:
+	mkdir -p $(SMALL)/run
+	cp study/experts.json $(SMALL)/run/
+	$(RUN) train_baseline --gin_file stages/cifar100_small_baseline.gin \
+	  $(TRAIN_SMALL)
+	$(RUN) train_experts --gin_file stages/cifar100_small_full.gin \
+	  $(TRAIN_SMALL) --experts $(SMALL_NODES)
+	$(RUN) train_experts --gin_file stages/cifar100_small_random.gin \
+	  $(TRAIN_SMALL) --experts $(SMALL_RANDOM)
+	touch $@
+
+$(SMALL)/collection/collection.json: $(SMALL)/run/trained
+	$(RUN) export --workdir $(SMALL)/run --output $(SMALL)/collection \
+	  --publisher keras-experts --name small
+
+small: $(SMALL)/collection/collection.json $(WORK)/tasks/solids_count.npz
+	$(RUN) evaluate --data_dir $(DATA) --modules $(POOLS)/small.txt $(RECIPE) \
+	  --repeats 1 --runs $(RUNS) --processes 2 --trials study/trials_small \
+	  --suite study/suite.json --output $(WORK)/small_methods --oracle 1 \
+	  --methods baseline knn@random $(addsuffix @nodes,random knn label_matching \
+	  logistic logme) $(foreach pool,nodes random,\
+	  --pool $(pool) $(POOLS)/small_$(pool).txt)

@@ -105,6 +105,12 @@ def test_paper_s_baseline_reads_folders_of_synsets(
     assert result["num_images"] == 30
 
 
+ONE_EXPERT = (
+    '{"hierarchy": "", "experts": [{"index": 0, "name": "animal", '
+    '"synset": "n00015388", "num_images": 1}]}'
+)
+
+
 @pytest.fixture(scope="module")
 def cifar_run(data_dir, tmp_path_factory):
     """Two steps of the real baseline, and one expert to train."""
@@ -115,10 +121,7 @@ def cifar_run(data_dir, tmp_path_factory):
         workdir,
     )
     assert 0 <= result[0]["top1"] <= 1
-    (workdir / "experts.json").write_text(
-        '{"hierarchy": "", "experts": [{"index": 0, "name": "animal", '
-        '"synset": "n00015388", "num_images": 1}]}'
-    )
+    (workdir / "experts.json").write_text(ONE_EXPERT)
     return workdir
 
 
@@ -154,9 +157,25 @@ def test_real_stage_trains_two_steps(cifar_run, data_dir, name, expected):
     assert result["num_steps"] == 2
 
 
+def test_stages_of_a_small_network_train_two_steps(data_dir, tmp_path):
+    (tmp_path / "experts.json").write_text(ONE_EXPERT)
+    for name, expected in (
+        ("baseline", "baseline"),
+        ("full", "animal"),
+        ("random", "random_animal"),
+    ):
+        params = [*TINY, *cifar_params(data_dir)]
+        stage = f"stages/cifar100_small_{name}.gin"
+        (result,) = run_stage(stage, params, tmp_path)
+        assert result["name"] == expected
+        assert result["num_steps"] == 2
+    assert result["kind"] == "full"
+
+
 def test_every_stage_of_the_real_run_is_tested():
     tested = {"baseline", "adapters", "full", "random", "clusters"}
     tested |= {"epn", "dat"}
+    tested |= {f"small_{name}" for name in ("baseline", "full", "random")}
     assert {f"stages/cifar100_{n}.gin" for n in tested} == set(CIFAR)
 
 

@@ -25,6 +25,23 @@ def few(content: dict) -> str:
     return table([*head, "linear on others"], rows)
 
 
+def within(content: dict) -> str:
+    """Makes the table of experts among the classes of their own images."""
+    rows = []
+    for network, found in content.items():
+        ours, theirs = (
+            100 * np.array([row[what] for row in found])
+            for what in ("expert", "baseline")
+        )
+        leads = ours - theirs
+        means = [f"{theirs.mean():.1f}", f"{ours.mean():.1f}"]
+        mean, ends = f"{leads.mean():+.1f}", (leads.min(), leads.max())
+        spread = "{:+.1f} to {:+.1f}".format(*ends)
+        rows.append([network, str(len(found)), *means, mean, spread])
+    head = ["network", "experts", "baseline", "expert", "mean lead", "leads"]
+    return table(head, rows)
+
+
 def together(content: dict) -> dict[str, str]:
     """Makes the tables of experts side by side."""
     greedy, linear = [], []

@@ -1,6 +1,8 @@
 """Picks by few images, and probes of them on others: study/results/few.json.
 
     python -m study.few --data_dir D
+    python -m study.few --data_dir D --modules study/pools/small_nodes.txt \
+        --name small_few
 
 Of each task's 1,000 training images some are drawn, each class in its share.
 The expert that their nearest neighbours pick and the baseline are compared on
@@ -26,7 +28,6 @@ from keras_experts.selection.modules import expand
 from keras_experts.selection.neighbors import leave_one_out_accuracy
 from keras_experts.selection.racing import stratified_order
 from study.keep import RESULTS
-from study.probes import BASELINE
 from study.probes import TASKS
 
 NUMBERS, DRAWS = (100, 250, 500), 10
@@ -36,20 +37,27 @@ PENALTIES = (10.0, 100.0, 1e3, 1e4)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_dir", required=True)
-    data_dir = parser.parse_args().data_dir
-    candidates = by_cost(expand(["builtin"]))
+    parser.add_argument("--modules", default="builtin")
+    parser.add_argument("--name", default="few", help="of the results")
+    options = parser.parse_args()
+    candidates = by_cost(expand([options.modules]))
+    baseline = next(c.handle for c in candidates if c.is_baseline)
     found = []
     for name in TASKS:
-        images = load_task(name, data_dir, 1000).train
+        images = load_task(name, options.data_dir, 1000).train
         rows = compute(images, candidates)
         for number in NUMBERS:
             for seed in range(DRAWS):
-                leads = compare(rows, images.labels, number, seed)
+                drawing = number, seed
+                leads = compare(rows, images.labels, baseline, *drawing)
                 found.append({"task": name, "number": number, **leads})
-    files.write_json(RESULTS / "few.json", {"draws": DRAWS, "leads": found})
+    path = RESULTS / f"{options.name}.json"
+    files.write_json(path, {"draws": DRAWS, "leads": found})
 
 
-def compare(rows: dict, labels: np.ndarray, number: int, seed: int) -> dict:
+def compare(
+    rows: dict, labels: np.ndarray, baseline: str, number: int, seed: int
+) -> dict:
     """Gives the leads over the baseline of one draw's pick."""
     order = stratified_order(labels, seed)
     drawn, rest = order[:number], order[number:]
@@ -64,12 +72,12 @@ def compare(rows: dict, labels: np.ndarray, number: int, seed: int) -> dict:
             probe.fit(rows[handle][drawn], labels[drawn]).score(
                 rows[handle][rest], labels[rest]
             )
-            for handle in (picked, BASELINE)
+            for handle in (picked, baseline)
         )
         return ours - theirs
 
     return {
-        "on_drawn": scores[picked] - scores[BASELINE],
+        "on_drawn": scores[picked] - scores[baseline],
         "neighbour": lead(KNeighborsClassifier(1, algorithm="brute")),
         "linear": lead(
             make_pipeline(StandardScaler(), RidgeClassifierCV(PENALTIES))

@@ -39,7 +39,7 @@ def over_the_baseline(leads: dict[str, list[float]], name: str) -> None:
     _save(figure, name)
 
 
-def heat(picks: dict, name: str) -> None:
+def heat(picks: dict) -> None:
     """Draws of each task the lead of each module's nearest neighbours."""
     tasks = list(picks)
     names = sorted(
@@ -59,9 +59,7 @@ def heat(picks: dict, name: str) -> None:
             for name in names
         ]
     )
-    figure, axes = plt.subplots(
-        figsize=(0.42 * len(tasks) + 2, max(len(names) / 7, 1.8))
-    )
+    figure, axes = plt.subplots(figsize=(0.42 * len(tasks) + 2, len(names) / 7))
     end = np.nanmax(np.abs(shares))
     image = axes.imshow(shares, cmap="BrBG", vmin=-end, vmax=end, aspect="auto")
     axes.set_xticks(range(len(tasks)), tasks, rotation=60, ha="right")
@@ -69,7 +67,7 @@ def heat(picks: dict, name: str) -> None:
     best = np.nanargmax(shares, axis=0)
     axes.scatter(range(len(tasks)), best, s=14, color="#263238")
     figure.colorbar(image, label="points over the baseline, leave-one-out")
-    _save(figure, name)
+    _save(figure, "neighbours")
 
 
 def scatter(picks: dict, tuned: dict[str, dict], name: str) -> None:

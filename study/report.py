@@ -20,6 +20,7 @@ from keras_experts.evaluation.trials import FINAL
 from keras_experts.evaluation.trials import TUNING
 from study.feature_tables import few
 from study.feature_tables import together
+from study.feature_tables import within
 from study.keep import short
 from study.pages import fill
 from study.pages import interval
@@ -61,12 +62,12 @@ def main() -> None:
             {m: leads(summary, m) for m in methods_of(summary)},
             f"{start}over_the_baseline",
         )
-        figures.heat(picks, f"{start}neighbours")
         figures.scatter(
             picks,
             accuracies(trials, picks),
             f"{start}neighbours_and_fine_tuned",
         )
+    figures.heat(large[1])
 
 
 Study = tuple[Summary, dict, list[dict]]
@@ -121,6 +122,8 @@ def tables_of_small(
         "small_upstream": upstream(
             files.read_json(RESULTS / "small_upstream.json")
         ),
+        "small_few": few(files.read_json(RESULTS / "small_few.json")),
+        "within": within(files.read_json(RESULTS / "within.json")),
         "small_groups": groups(summary),
         "small_duels": duels(summary),
         "small_tasks": tasks(summary),

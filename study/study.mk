@@ -22,6 +22,9 @@ study: evaluation oracle small
 	$(BIN)/python -m study.keep $(WORK)/methods $(WORK)/oracle
 	$(BIN)/python -m study.keep $(WORK)/small_methods --run $(SMALL)/run
 	$(BIN)/python -m study.few --data_dir $(DATA)
+	$(BIN)/python -m study.few --data_dir $(DATA) --name small_few \
+	  --modules $(POOLS)/small_nodes.txt
+	$(BIN)/python -m study.within $(WORK)/run $(SMALL)/run --data_dir $(DATA)
 	$(BIN)/python -m study.combined --data_dir $(DATA)
 	$(BIN)/python -m study.report
 

@@ -116,12 +116,13 @@ def tables_of_small(
     summary: Summary, picks: dict, trials: list[dict]
 ) -> dict[str, str]:
     """Gives the same of the network that is too small for its data."""
+    experts = files.read_json(RESULTS / "small_upstream.json")
+    minutes = sum(row["seconds"] for row in experts) / 60
     return {
-        "small_extent": extent(summary.results, trials),
+        "small_extent": f"{extent(summary.results, trials)} Before that, "
+        f"{minutes:.0f} minutes of both cores for the baseline and its experts.",
         "small_rates": rates(summary.results, trials),
-        "small_upstream": upstream(
-            files.read_json(RESULTS / "small_upstream.json")
-        ),
+        "small_upstream": upstream(experts),
         "small_few": few(files.read_json(RESULTS / "small_few.json")),
         "within": within(files.read_json(RESULTS / "within.json")),
         "small_groups": groups(summary),

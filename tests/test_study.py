@@ -2,10 +2,13 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from keras_experts import files
+from study import feature_tables
 from study import report
 from study.keep import short
 from study.pages import fill
@@ -78,3 +81,30 @@ def test_suites_of_the_study_are_read():
     )
     assert {e.name for e in oracle.entries} < {e.name for e in suite.entries}
     assert files.read_json(STUDY / "experts.json")
+
+
+def test_among_the_classes_of_their_images_others_do_not_count(monkeypatch):
+    from study.within import Within
+
+    within = Within.__new__(Within)
+    within.data = SimpleNamespace(
+        test=SimpleNamespace(labels=np.array([0, 1, 2, 1]))
+    )
+    within.slices = {"pair": np.array([0, 1, 3])}
+    within.images = np.zeros((4, 1))
+    # Of all classes it would choose 2 each time; of 0 and 1 it is right twice.
+    within.outputs = np.array(
+        [[2, 1, 9], [1, 2, 9], [0, 0, 9], [2, 1, 9]], np.float32
+    )
+    always_1 = SimpleNamespace(predict=lambda x, *_: np.eye(3)[[1] * len(x)])
+    monkeypatch.setattr(Within, "_expert", lambda *_: always_1)
+    found = within.compare("full", "pair")
+    assert found == {"expert": pytest.approx(2 / 3), "baseline": 2 / 3}
+
+
+def test_table_of_leads_counts_in_points():
+    rows = [{"expert": 0.5, "baseline": 0.4}, {"expert": 0.6, "baseline": 0.6}]
+    text = feature_tables.within({"small": rows})
+    assert text.splitlines()[-1] == (
+        "| small | 2 | 50.0 | 55.0 | +5.0 | +0.0 to +10.0 |"
+    )

@@ -120,7 +120,7 @@ def tables_of_small(
     minutes = sum(row["seconds"] for row in experts) / 60
     return {
         "small_extent": f"{extent(summary.results, trials)} Before that, "
-        f"{minutes:.0f} minutes of both cores for the baseline and its experts.",
+        f"{minutes:.0f} minutes of both cores for baseline and experts.",
         "small_rates": rates(summary.results, trials),
         "small_upstream": upstream(experts),
         "small_few": few(files.read_json(RESULTS / "small_few.json")),

@@ -1,4 +1,4 @@
-"""Experts on their own images, of whose classes alone one is chosen.
+"""Whole networks on their own images, of whose classes alone one is chosen.
 
     python -m study.within study/work/run study/work/small/run --data_dir D
 
@@ -23,7 +23,6 @@ from keras_experts.console import progress
 from keras_experts.data.batches import evaluation_batches
 from keras_experts.data.preprocessing import resize
 from keras_experts.data.upstream import Upstream
-from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.training.slices import label_slices
 from study.keep import RESULTS
@@ -47,15 +46,14 @@ def main() -> None:
         run = getattr(options, name)
         within = Within(run, data)
         experts = [
-            (kind, expert)
+            expert
             for kind, expert in run_folder.list_experts(run)
-            if expert in within.slices
+            if kind == "full" and expert in within.slices
         ]
         rows = found[name] = []
         with progress(f"experts of {run}", len(experts)) as bar:
-            for kind, expert in experts:
-                about = {"kind": kind, "name": expert}
-                rows.append({**about, **within.compare(kind, expert)})
+            for expert in experts:
+                rows.append({"name": expert, **within.compare(expert)})
                 bar.advance(1)
     files.write_json(RESULTS / "within.json", found)
 
@@ -65,7 +63,7 @@ class Within:
 
     def __init__(self, run: Path, data: Upstream):
         self.run, self.data = run, data
-        self.classifier, about = run_folder.load_baseline(run)
+        classifier, about = run_folder.load_baseline(run)
         size = about["image_size"]
         batches = evaluation_batches(
             data.test, BATCH_SIZE, functools.partial(resize, image_size=size)
@@ -74,16 +72,14 @@ class Within:
         self.images = images[: data.test.num_examples]
         slices = label_slices(data, run, lambda images: images)
         self.slices = {part.name: part.test for part in slices}
-        self.outputs = self.classifier.predict(self.images, BATCH_SIZE, 0)
+        self.outputs = classifier.predict(self.images, BATCH_SIZE, 0)
 
-    def compare(self, kind: str, name: str) -> dict[str, float]:
+    def compare(self, name: str) -> dict[str, float]:
         """Gives the accuracies of an expert and of the baseline."""
         chosen = self.slices[name]
         labels = self.data.test.labels[chosen]
         classes = np.unique(labels)
-        outputs = self._expert(kind, name).predict(
-            self.images[chosen], BATCH_SIZE, 0
-        )
+        outputs = self._load(name).predict(self.images[chosen], BATCH_SIZE, 0)
         return {
             what: float((classes[found[:, classes].argmax(1)] == labels).mean())
             for what, found in (
@@ -92,17 +88,9 @@ class Within:
             )
         }
 
-    def _expert(self, kind: str, name: str) -> keras.Model:
-        if kind == "full":
-            folder = self.run / "experts" / kind / name
-            return keras.saving.load_model(folder / run_folder.MODEL_FILE)
-        backbone, _ = run_folder.load_expert(
-            self.run, kind, name, heads.backbone_of(self.classifier)
-        )
-        head = self.classifier.get_layer(heads.HEAD_NAME)
-        model = heads.add_head(heads.image_features(backbone), head.units)
-        model.get_layer(heads.HEAD_NAME).set_weights(head.get_weights())
-        return model
+    def _load(self, name: str) -> keras.Model:
+        folder = self.run / "experts" / "full" / name
+        return keras.saving.load_model(folder / run_folder.MODEL_FILE)
 
 
 if __name__ == "__main__":

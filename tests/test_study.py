@@ -97,8 +97,8 @@ def test_among_the_classes_of_their_images_others_do_not_count(monkeypatch):
         [[2, 1, 9], [1, 2, 9], [0, 0, 9], [2, 1, 9]], np.float32
     )
     always_1 = SimpleNamespace(predict=lambda x, *_: np.eye(3)[[1] * len(x)])
-    monkeypatch.setattr(Within, "_expert", lambda *_: always_1)
-    found = within.compare("full", "pair")
+    monkeypatch.setattr(Within, "_load", lambda *_: always_1)
+    found = within.compare("pair")
     assert found == {"expert": pytest.approx(2 / 3), "baseline": 2 / 3}
 
 

@@ -148,7 +148,9 @@ def leads(summary: Summary, method: str, other: str = BASELINE) -> list[float]:
 
 
 def extent(results: Results, trials: list[dict]) -> str:
-    """Tells how much was run."""
+    """Tells how much was run, on tasks that were run to their end."""
+    names = {task.name for task in results.tasks}
+    trials = [trial for trial in trials if trial["task"] in names]
     hours = sum(trial.get("seconds", 0) for trial in trials) / 3600
     modules = {trial["module"] for trial in trials}
     return (

@@ -135,6 +135,8 @@ def _read(path: Path, wanted: Collection[bytes]) -> dict[bytes, np.ndarray]:
         with contextlib.suppress(OSError):  # a cache that may only be read
             path.unlink()
         return {}
+    if not places:
+        return {}
     features = np.frombuffer(rows, "<f4").reshape(number, -1)
     return {digest: features[place] for digest, place in places.items()}
 

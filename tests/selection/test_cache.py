@@ -59,6 +59,11 @@ def test_damaged_file_is_noticed_named_and_forgotten(
     assert not path.exists()
 
 
+def test_entry_of_no_image_is_nothing(cache, rng):
+    cache.write(KEY, digests_of("a")[:0], features_of(0, rng))
+    assert cache.read(KEY, digests_of("a")) == {}
+
+
 def test_features_of_other_images_are_not_read(cache, rng, capsys, tmp_path):
     cache.write(KEY, digests_of("other"), features_of(1, rng))
     path = written_file(tmp_path)

@@ -1,7 +1,6 @@
 """Names of classes among WordNet's lemmas, and scores counted by hand."""
 
 import importlib.util
-import os
 import sys
 
 import numpy as np
@@ -12,6 +11,7 @@ from keras_experts.selection import name_matching
 from keras_experts.selection.name_matching import images_below
 from keras_experts.selection.name_matching import match_names
 from keras_experts.selection.name_matching import name_score
+from tests.conftest import missing
 
 # Of WordNet 3.0.
 APPLE, CAR, CUSTARD, DAISY = "n07739125", "n02958343", "n07619409", "n11939491"
@@ -23,10 +23,7 @@ TIGER_CAT, TIGER_PERSON = "n02129604", "n10710632"
 @pytest.fixture(scope="session", autouse=True)
 def text():
     if importlib.util.find_spec("tensorflow_text") is None:
-        reason = "tensorflow-text is not installed (pip install '.[text]')"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing("tensorflow-text is not installed (pip install '.[text]')")
 
 
 @pytest.fixture(scope="module")

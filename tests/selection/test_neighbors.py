@@ -261,7 +261,6 @@ def test_tensors_of_a_backend_are_features(rng):
 
 
 def test_tensors_and_accelerators_pass_their_tests_under_jax():
-    pytest.importorskip("jax")
     if os.environ.get("KERAS_BACKEND") == "jax":
         pytest.skip("these are the tests under JAX")
     command = [sys.executable, "-m", "pytest", "-q", __file__]

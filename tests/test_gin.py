@@ -141,6 +141,7 @@ def cifar_params(data_dir):
         ("full", "animal"),
         ("random", "random_animal"),
         ("clusters", "cluster_000"),
+        ("largest", "largest_entity"),
         ("epn", "epn"),
         ("dat", "dat_flowers5"),
     ],
@@ -149,6 +150,8 @@ def test_real_stage_trains_two_steps(cifar_run, data_dir, name, expected):
     params = [*TINY, *cifar_params(data_dir)]
     if name == "clusters":
         params += ["NUM_CLUSTERS = 2", "MIN_IMAGES = 1"]
+    if name == "largest":
+        params.append("NUM_EXPERTS = 1")
     if name == "dat":
         params.append("domain_adaptive_slices.tasks = ['flowers5']")
     name = f"stages/cifar100_{name}.gin"
@@ -162,6 +165,7 @@ def test_stages_of_a_small_network_train_two_steps(data_dir, tmp_path):
     for name, expected in (
         ("baseline", "baseline"),
         ("full", "animal"),
+        ("adapters", "animal"),
         ("random", "random_animal"),
     ):
         params = [*TINY, *cifar_params(data_dir)]
@@ -174,8 +178,9 @@ def test_stages_of_a_small_network_train_two_steps(data_dir, tmp_path):
 
 def test_every_stage_of_the_real_run_is_tested():
     tested = {"baseline", "adapters", "full", "random", "clusters"}
-    tested |= {"epn", "dat"}
-    tested |= {f"small_{name}" for name in ("baseline", "full", "random")}
+    tested |= {"epn", "dat", "largest"}
+    small = ("baseline", "adapters", "full", "random")
+    tested |= {f"small_{name}" for name in small}
     assert {f"stages/cifar100_{n}.gin" for n in tested} == set(CIFAR)
 
 

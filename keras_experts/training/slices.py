@@ -1,5 +1,6 @@
 """The images that each expert trains on."""
 
+import collections
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -54,16 +55,7 @@ def label_slices(
         ValueError: if a node is not in the hierarchy or has no image.
     """
     domains = read_experts(experts or workdir / "experts.json")
-    synsets = [domain.synset for domain in domains]
-    slices = [
-        Slice(domain.name, domain.synset, train, test)
-        for domain, train, test in zip(
-            domains,
-            data.slices(data.train, synsets),
-            data.slices(data.test, synsets),
-            strict=True,
-        )
-    ]
+    slices = _at_or_under(data, [(d.name, d.synset) for d in domains])
     empty = [part.name for part in slices if not len(part.train)]
     if empty:
         raise ValueError(
@@ -71,6 +63,49 @@ def label_slices(
             f"Received: none at or under {', '.join(empty[:5])}."
         )
     return slices
+
+
+@config.register
+def largest_slices(
+    data: Upstream,
+    workdir: Path,
+    features: Callable[[LabeledImages], np.ndarray],
+    num_experts: int = 28,
+) -> list[Slice]:
+    """Gives the nodes with most images, whatever they share.
+
+    The paper's plain rule (section 4.3). The nodes above all classes have all
+    images, and a chain of nodes has the same: such experts are near copies of
+    the baseline and of one another. They are called `largest_NAME`.
+
+    Args:
+        data: Upstream.
+        workdir: folder of the run; not used.
+        features: function of images to the baseline's features; not used.
+        num_experts: int. At least 1 and at most the nodes that have images.
+    """
+    rows, which = data.train.nodes.distinct()
+    counts = collections.Counter()
+    for row, number in enumerate(np.bincount(which, minlength=len(rows))):
+        counts[tuple(data.nodes[node] for node in rows.row(row))] += int(number)
+    domains = data.hierarchy.choose_experts(counts, num_experts)
+    return _at_or_under(
+        data, [(f"largest_{d.name}", d.synset) for d in domains]
+    )
+
+
+def _at_or_under(data: Upstream, nodes: list[tuple[str, str]]) -> list[Slice]:
+    """Gives the images at or under nodes, each a name and a synset."""
+    synsets = [synset for _, synset in nodes]
+    return [
+        Slice(name, synset, train, test)
+        for (name, synset), train, test in zip(
+            nodes,
+            data.slices(data.train, synsets),
+            data.slices(data.test, synsets),
+            strict=True,
+        )
+    ]
 
 
 @config.register

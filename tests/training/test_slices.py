@@ -19,6 +19,7 @@ from keras_experts.training import prediction_network
 from keras_experts.training.calibration import calibration
 from keras_experts.training.slices import cluster_slices
 from keras_experts.training.slices import label_slices
+from keras_experts.training.slices import largest_slices
 from keras_experts.training.slices import random_slices
 
 
@@ -64,6 +65,21 @@ def test_expert_without_images_is_named(upstream, tmp_path):
     write_experts(tmp_path, "form", "empty")
     with pytest.raises(ValueError, match="none at or under empty"):
         label_slices(data, tmp_path, no_features)
+
+
+def test_largest_slices_are_what_choose_experts_lists(upstream, tmp_path):
+    """Counted here image by image, without the hierarchy's own counting."""
+    images = {node: set() for node in upstream.hierarchy.parents}
+    for image, label in enumerate(upstream.train.labels):
+        for node in upstream.hierarchy.ancestors(upstream.classes[label]):
+            images[node].add(image)
+        images[upstream.classes[label]].add(image)
+    order = sorted(images, key=lambda node: (-len(images[node]), node))
+    found = largest_slices(upstream, tmp_path, no_features, num_experts=5)
+    assert [part.synset for part in found] == order[:5]
+    assert [part.name for part in found] == [f"largest_{n}" for n in order[:5]]
+    for part in found:
+        assert set(part.train) == images[part.synset]
 
 
 def test_random_slices_have_the_sizes_of_the_experts_and_no_domain(

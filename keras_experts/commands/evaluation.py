@@ -35,7 +35,7 @@ def evaluate(options) -> None:
             options.swept,
         ),
         options.data_dir,
-        options.oracle,
+        options.oracle_runs,
         options.processes,
         options.trust,
         _pools(options.pool),

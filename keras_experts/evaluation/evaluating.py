@@ -6,6 +6,7 @@ module is trained on all of them, several times, and tested.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_experts import files
+from keras_experts.checks import check_at_least
 from keras_experts.console import say
 from keras_experts.data.labeled_images import join
 from keras_experts.data.tasks import Task
@@ -41,7 +43,7 @@ def evaluate(
     methods: Sequence[str] = ("baseline", "knn"),
     protocol: Protocol = Protocol(),
     data_dir: str | None = None,
-    oracle: int = 0,
+    oracle_runs: int = 1,
     processes: int = 1,
     trust: bool = False,
     pools: Mapping[str, Sequence[Named]] | None = None,
@@ -59,11 +61,12 @@ def evaluate(
             each task's selections, and a record of each trial.
         methods: names of strategies, as in `select`, which choose from
             `modules`; or STRATEGY@POOL, which chooses from one of `pools`.
+            "oracle" trains every module of its pool, and chooses by their
+            test images.
         protocol: Protocol.
         data_dir: str. The folder of TFDS data sets, or None.
-        oracle: int. How often every module is trained too, at most all of
-            the protocol's times; the best one of each task by its test images
-            is the method "oracle". 0: there is none.
+        oracle_runs: int. How often the oracle trains each module, at least
+            1; more than the protocol's times count as these.
         processes: int. Trials at a time.
         trust: bool. As in `select`.
         pools: dict of a name to modules. Other pools to choose from.
@@ -81,6 +84,7 @@ def evaluate(
     if not isinstance(suite, Suite):
         suite = load_suite(suite)
     named = {"": list(modules), **(pools or {})}
+    check_at_least(oracle_runs=(oracle_runs, 1))
     ways = _ways(methods, named)
     training = RepeatedTraining(
         Path(output),
@@ -100,7 +104,7 @@ def evaluate(
         except (OSError, ValueError) as error:
             say(f"Missing {entry.name}: {error}")
             continue
-        runs += evaluation.of_task(entry, task, oracle)
+        runs += evaluation.of_task(entry, task, oracle_runs)
         results = Results(
             suite.name, described, tuple(runs), dataclasses.asdict(protocol)
         )
@@ -120,10 +124,11 @@ def _ways(
     ways = {}
     for method in methods:
         strategy, at, pool = method.partition("@")
-        if strategy not in STRATEGIES or pool not in pools or at and not pool:
+        known = [*STRATEGIES, ORACLE]
+        if strategy not in known or pool not in pools or at and not pool:
             others = ", ".join(name for name in pools if name) or "none"
             raise ValueError(
-                f"A method must be one of {', '.join(STRATEGIES)}, or one of "
+                f"A method must be one of {', '.join(known)}, or one of "
                 f"them, @ and a pool ({others}). Received: {method!r}."
             )
         ways[method] = strategy, pool
@@ -153,44 +158,61 @@ class _Evaluation:
         self._training = training
         self._trust = trust
 
-    def of_task(self, entry: SuiteEntry, task: Task, oracle: int) -> list[Run]:
+    def of_task(
+        self, entry: SuiteEntry, task: Task, oracle_runs: int
+    ) -> list[Run]:
         """Evaluates all methods on one task."""
-        chosen = self._select(entry, task)
         times = self._training.protocol.times
+        chosen = self._select(entry, task)
+        looks = min(oracle_runs, times)
+        chosen |= self._best(entry, task, looks)
         wanted = dict.fromkeys(chosen.values(), times)
         outcomes = self._training.train(entry, task, wanted)
-        runs = [
+        return [
             run
             for method, module in chosen.items()
             for run in _runs(entry, method, module, outcomes.get(module, []))
         ]
-        if oracle:
-            runs += self._of_best(entry, task, min(oracle, times))
-        return runs
 
-    def _of_best(self, entry: SuiteEntry, task: Task, looks: int) -> list[Run]:
-        """Gives the runs of the module that is best in others of its runs."""
-        handles = self._training.trainable
-        times = self._training.protocol.times
+    def _best(
+        self, entry: SuiteEntry, task: Task, looks: int
+    ) -> dict[str, str]:
+        """Gives the module that each oracle picks: the best in other runs."""
+        pools = {
+            method: [
+                candidate.handle
+                for candidate in expand(self._pools[pool])
+                if candidate.function is None
+            ]
+            for method, (strategy, pool) in self._ways.items()
+            if strategy == ORACLE
+        }
         # With other seeds: by the runs that are told, the best of many would
         # look better than it is.
         seen = self._training.train(
-            entry, task, dict.fromkeys(handles, looks), times
+            entry,
+            task,
+            dict.fromkeys(itertools.chain(*pools.values()), looks),
+            self._training.protocol.times,
         )
-        if not seen:
-            return []
-        best = max(
-            seen, key=lambda m: np.median([r["accuracy"] for r in seen[m]])
-        )
-        records = self._training.train(entry, task, {best: times})
-        return _runs(entry, ORACLE, best, records[best])
+        medians = {
+            module: np.median([record["accuracy"] for record in records])
+            for module, records in seen.items()
+        }
+        return {
+            method: max(trained, key=medians.get)
+            for method, handles in pools.items()
+            if (trained := [h for h in handles if h in medians])
+        }
 
     def _select(self, entry: SuiteEntry, task: Task) -> dict[str, str]:
-        """Gives the module that each method picks."""
+        """Gives the module that each strategy picks."""
         images = join([task.train, task.test])
         whole = Task(entry.name, images, images.take(0))
         chosen = {}
         for method, (strategy, pool) in self._ways.items():
+            if strategy == ORACLE:
+                continue
             try:
                 selection = select(
                     whole,

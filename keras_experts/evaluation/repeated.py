@@ -65,15 +65,6 @@ class RepeatedTraining:
         self._described: dict[tuple[str, str], Described | None] = {}
         self._images: dict[tuple[str, str], str] = {}
 
-    @property
-    def trainable(self) -> list[str]:
-        """Handles of all that can be trained; functions cannot."""
-        return [
-            handle
-            for handle, candidate in self._candidates.items()
-            if candidate.function is None
-        ]
-
     def train(
         self,
         entry: SuiteEntry,

@@ -80,14 +80,16 @@ def make_tables(summary: Summary) -> list[Table]:
                 True,
             )
         )
-    if ORACLE in methods:
-        others = [m for m in methods if m != ORACLE]
+    oracles = [m for m in methods if m.partition("@")[0] == ORACLE]
+    for oracle in oracles:
         tables.append(
             _table(
-                "Regret against the best module of each task",
+                f"Regret against the best module of each task ({oracle})",
                 groups,
-                others,
-                lambda m, group: summary.regret(m, ORACLE, group),
+                [m for m in methods if m not in oracles],
+                lambda m, group, oracle=oracle: summary.regret(
+                    m, oracle, group
+                ),
                 True,
             )
         )

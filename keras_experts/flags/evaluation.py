@@ -27,7 +27,7 @@ def _add_evaluate(parsers) -> None:
         action="append",
         default=[],
         metavar=("NAME", "MODULE"),
-        help="another pool, for the methods STRATEGY@NAME",
+        help="another pool, for the methods METHOD@NAME",
     )
     add("--output", required=True, help="folder of results")
     add("--trials", help="folder of records to share [OUTPUT/trials]")
@@ -36,14 +36,15 @@ def _add_evaluate(parsers) -> None:
         "--methods",
         nargs="+",
         default=["baseline", "knn"],
-        help=f"{', '.join(STRATEGIES)}; or STRATEGY@POOL [baseline knn]",
+        help=f"{', '.join(STRATEGIES)}; oracle, which fine-tunes every module; "
+        "or METHOD@POOL [baseline knn]",
     )
     add(
-        "--oracle",
+        "--oracle_runs",
         type=int,
-        default=0,
+        default=1,
         metavar="N",
-        help="fine-tune every module too, N times",
+        help="how often the oracle fine-tunes each module [1]",
     )
     add("--sweep", default="hyperrule", choices=SWEEPS, help="[hyperrule]")
     add(

@@ -62,9 +62,9 @@ def test_task_without_test_images_is_named_and_others_go_on(
         suite,
         [small_pool],
         tmp_path / "out",
-        ("baseline",),
+        ("baseline", "oracle"),
         Protocol("hyperrule", 1, 1, **QUICK),
-        oracle=4,
+        oracle_runs=4,
     )
     assert "Missing colours: the test images" in capfd.readouterr().err
     assert {run.task for run in results.runs} == {"split"}
@@ -96,14 +96,14 @@ def test_module_that_cannot_be_trained_is_left_out_and_tried_again(
     untrainable = save_module(tmp_path / "untrainable", mean)
     pool = [small_pool, untrainable]
     output = tmp_path / "out"
-    arguments = (suite, pool, output, ("baseline",), ONCE)
-    results = evaluate(*arguments, oracle=1)
+    arguments = (suite, pool, output, ("baseline", "oracle"), ONCE)
+    results = evaluate(*arguments)
     assert f"Left out {untrainable}: " in capfd.readouterr().err
     assert untrainable not in {r.details["module"] for r in results.runs}
     told = [p.read_text() for p in (output / "trials").iterdir()]
     assert not [text for text in told if json.loads(text).get("unable")]
     calls.clear()
-    assert evaluate(*arguments, oracle=1) == results
+    assert evaluate(*arguments) == results
     assert {trial.module for trial in calls} == {untrainable}
 
 
@@ -164,7 +164,7 @@ def test_interrupted_evaluation_does_not_run_what_waits(
 
 def test_killed_evaluation_repeats_no_trial(suite, small_pool, tmp_path):
     output = tmp_path / "out"
-    more = ("--oracle", "1", "--repeats", "3", "--runs", "2")
+    more = ("--repeats", "3", "--runs", "2", "--methods", "knn", "oracle")
     command = long_evaluation(suite, small_pool, output, *more)
 
     def written():

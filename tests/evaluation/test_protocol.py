@@ -8,9 +8,11 @@ from keras_experts import cli
 from keras_experts.evaluation.evaluating import evaluate
 from keras_experts.evaluation.protocol import Protocol
 from keras_experts.evaluation.results import read_results
+from keras_experts.evaluation.statistics import Summary
 from keras_experts.evaluation.suites import load_suite
 from keras_experts.evaluation.sweeps import SMALL_RATES
 from keras_experts.evaluation.sweeps import SWEEPS
+from keras_experts.evaluation.tables import make_tables
 
 QUICK = {"num_images": 32, "batch_size": 8}
 ONCE = Protocol(**QUICK, repeats=1, runs=1)
@@ -20,7 +22,7 @@ def test_methods_share_trials_and_all_is_told(
     suite, small_pool, tmp_path, calls, capfd
 ):
     modules = [small_pool]
-    methods = ("baseline", "knn", "random")
+    methods = ("baseline", "knn", "random", "oracle")
     output = tmp_path / "out"
     arguments = (
         suite,
@@ -29,7 +31,7 @@ def test_methods_share_trials_and_all_is_told(
         methods,
         Protocol(**QUICK, repeats=2, runs=2),
     )
-    results = evaluate(*arguments, oracle=4)
+    results = evaluate(*arguments, oracle_runs=4)
     assert "Missing not_there:" in capfd.readouterr().err
     assert [task.name for task in results.tasks] == [
         "colours",
@@ -39,14 +41,14 @@ def test_methods_share_trials_and_all_is_told(
     # Each module and seed of a task once, whichever method asks for it.
     number = len(calls)
     assert number == len({(t.entry, t.module, t.seed) for t in calls})
-    assert results.methods == [*methods, "oracle"]
+    assert results.methods == list(methods)
     assert len(results.runs) == 4 * 2 * 4
     assert read_results(output / "results.json") == results
     picked = {
         (run.task, run.method): run.details["module"] for run in results.runs
     }
     for task in ("colours", "split"):
-        for method in methods:
+        for method in methods[:3]:
             told = output / "selections" / task / f"{method}.json"
             chosen = json.loads(told.read_text())["best"]
             assert picked[task, method] == chosen
@@ -65,13 +67,13 @@ def test_methods_share_trials_and_all_is_told(
             manifest["train"]["examples"]
         )
     # Run again, nothing is trained.
-    again = evaluate(*arguments, oracle=4)
+    again = evaluate(*arguments, oracle_runs=4)
     assert len(calls) == number
     assert again == results
     # A record that was cut short is run again, and no other.
     record = next((output / "trials").iterdir())
     record.write_bytes(record.read_bytes()[:-9])
-    again = evaluate(*arguments, oracle=4)
+    again = evaluate(*arguments, oracle_runs=4)
     assert len(calls) == number + 1
     assert [r.accuracy for r in again.runs] == [
         r.accuracy for r in results.runs
@@ -84,15 +86,16 @@ def test_pools_are_chosen_from_apart_and_share_trials(
     modules = [small_pool]
     whole = evaluate(suite, modules, tmp_path / "whole", ("knn",), ONCE)
     calls.clear()
+    methods = ("baseline", "knn", "knn@same")
     results = evaluate(
         suite,
         modules,
         tmp_path / "parts",
-        ("baseline", "knn", "knn@same"),
+        methods,
         ONCE,
         pools={"same": modules},
     )
-    assert results.methods == ["baseline", "knn", "knn@same"]
+    assert results.methods == list(methods)
     accuracies = {
         method: [r.accuracy for r in results.runs if r.method == method]
         for method in ("knn", "knn@same")
@@ -103,6 +106,35 @@ def test_pools_are_chosen_from_apart_and_share_trials(
     assert len(calls) == len(picked)
     told = tmp_path / "parts" / "selections" / "colours"
     assert (told / "knn@same.json").is_file()
+
+
+def test_oracle_of_a_pool_trains_its_modules_alone(
+    suite, small_pool, tmp_path, calls
+):
+    folder = Path(small_pool).parent
+    two = [str(folder / f"module{number}") for number in (0, 2)]
+    listed = tmp_path / "two.txt"
+    listed.write_text("".join(f"{path} image_size=8\n" for path in two))
+    pools = {"two": [str(listed)]}
+    methods = ("baseline", "oracle@two")
+    results = evaluate(
+        suite, [small_pool], tmp_path, methods, ONCE, pools=pools
+    )
+    assert results.methods == list(methods)
+    assert {trial.module for trial in calls} == set(two)
+    picked = {
+        run.details["module"]
+        for run in results.runs
+        if run.method == "oracle@two"
+    }
+    assert picked <= set(two)
+    titles = [table.title for table in make_tables(Summary(results))]
+    assert titles[-1].endswith("best module of each task (oracle@two)")
+
+
+def test_oracle_runs_at_least_once(suite, small_pool, tmp_path):
+    with pytest.raises(ValueError, match="oracle_runs"):
+        evaluate(suite, [small_pool], tmp_path, ("oracle",), oracle_runs=0)
 
 
 @pytest.mark.parametrize(
@@ -126,8 +158,8 @@ def test_oracle_picks_by_other_runs_than_it_tells(
     suite, small_pool, tmp_path, calls
 ):
     protocol = Protocol(**QUICK, repeats=1, runs=2)
-    arguments = (suite, [small_pool], tmp_path, ("baseline",), protocol)
-    results = evaluate(*arguments, oracle=1)
+    methods = ("baseline", "oracle")
+    results = evaluate(suite, [small_pool], tmp_path, methods, protocol)
     for task in ("colours", "split"):
         seeds = {}
         for trial in calls:

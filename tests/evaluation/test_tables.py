@@ -41,7 +41,7 @@ def test_tables_are_those_of_the_paper_and_regrets(results):
         "Groups",
         "Tasks",
         "Over the baseline",
-        "Regret against the best module of each task",
+        "Regret against the best module of each task (oracle)",
     ]
     assert tables["Groups"].columns == ("natural", "structured", "all")
     assert tables["Tasks"].columns == ("pets", "count")

@@ -41,14 +41,19 @@ DUELS = (
     ("knn@nodes", "knn@full"),
     ("knn", "knn@nodes"),
     ("knn@nodes", "knn@random"),
+    ("knn@full", "knn@random"),
     ("knn@nodes", "label_matching@nodes"),
-    ("knn@nodes", "logistic@nodes"),
-    ("knn@nodes", "logme@nodes"),
+    ("knn@full", "label_matching@full"),
 )
 RESULTS = HERE / "results"
 # The studies: of the network that fits its data, and of one that is too small.
 LARGE, SMALL = "methods", "small_methods"
-TRIALS = {LARGE: HERE / "trials", SMALL: HERE / "trials_small"}
+ORACLE_OF_SMALL = "small_oracle"
+TRIALS = {
+    LARGE: HERE / "trials",
+    SMALL: HERE / "trials_small",
+    ORACLE_OF_SMALL: HERE / "trials_small",
+}
 
 
 def main() -> None:
@@ -128,8 +133,19 @@ def tables_of_small(
         "small_groups": groups(summary),
         "small_duels": duels(summary),
         "small_tasks": tasks(summary),
+        "small_picks": picked(summary.results, picks),
+        "small_trained": trained(picks, medians(trials)),
+        "small_oracle": oracle(),
         "small_neighbours": neighbours(picks, accuracies(trials, picks)),
+        "small_full_neighbours": neighbours(
+            picks, accuracies(trials, picks, "full")
+        ),
     }
+
+
+def oracle() -> str:
+    """Makes the table of the small network's best modules of four tasks."""
+    return tasks(read(ORACLE_OF_SMALL)[0])
 
 
 def methods_of(summary: Summary) -> list[str]:
@@ -241,6 +257,7 @@ def picked(results: Results, picks: dict) -> str:
     """Makes the table of the modules that methods picked."""
     told = ("knn@nodes", "knn@full", "knn@clusters", "label_matching@nodes")
     told += ("domain_prediction@nodes", "name_matching", "logistic", "logme")
+    told = [method for method in told if method in results.methods]
     rows = [
         [task.name, *(picks[task.name]["picked"].get(m, "-") for m in told)]
         for task in results.tasks
@@ -261,11 +278,20 @@ def medians(trials: list[dict]) -> dict[str, dict[str, float]]:
     }
 
 
-def accuracies(trials: list[dict], picks: dict) -> dict[str, dict]:
-    """Gives the accuracies of tasks on which every module was trained."""
+def accuracies(
+    trials: list[dict], picks: dict, kind: str = ""
+) -> dict[str, dict]:
+    """Gives the accuracies of tasks on which every module was trained.
+
+    Every one of a kind, that is; of all kinds without one.
+    """
     tuned = medians(trials)
     pool = {
-        task: {m for m in known["neighbours"] if not m.startswith("random_")}
+        task: {
+            m
+            for m in known["neighbours"]
+            if m == BASELINE or m.endswith(kind) and not m.startswith("random_")
+        }
         for task, known in picks.items()
     }
     return {

@@ -20,10 +20,11 @@ METHODS := baseline $(STRATEGIES) logistic logme name_matching \
 .PHONY: study evaluation oracle small
 study: evaluation oracle small
 	$(BIN)/python -m study.keep $(WORK)/methods $(WORK)/oracle
-	$(BIN)/python -m study.keep $(WORK)/small_methods --run $(SMALL)/run
+	$(BIN)/python -m study.keep $(WORK)/small_methods $(WORK)/small_oracle \
+	  --run $(SMALL)/run
 	$(BIN)/python -m study.few --data_dir $(DATA)
 	$(BIN)/python -m study.few --data_dir $(DATA) --name small_few \
-	  --modules $(POOLS)/small_nodes.txt
+	  --modules $(POOLS)/small_full.txt
 	$(BIN)/python -m study.within $(WORK)/run $(SMALL)/run --data_dir $(DATA)
 	$(BIN)/python -m study.combined --data_dir $(DATA)
 	$(BIN)/python -m study.report
@@ -62,13 +63,13 @@ evaluation: $(WORK)/collection/collection.json $(WORK)/tasks/solids_count.npz
 	  --pool $(pool) $(POOLS)/$(pool).txt)
 oracle: evaluation
 	$(EVALUATE) --suite study/oracle.json --output $(WORK)/oracle \
-	  --methods baseline knn --oracle 1
+	  --methods baseline knn oracle
 
-# The same with a network that is too small for its data: 50 minutes to train, then
-# 12 seconds a training.
+# The same with a network that is too small for its data: 2 hours to train, then 12
+# seconds a training.
 SMALL := $(WORK)/small
-SMALL_NODES := $(shell sed -n 's/.*\/\(.*\)-full\/1/\1/p' $(POOLS)/small_nodes.txt)
-SMALL_RANDOM := $(shell sed -n 's/.*\/\(.*\)-full\/1/\1/p' $(POOLS)/small_random.txt)
+SMALL_FULL := $(shell sed -n 's/.*\/\(.*\)-full\/1/\1/p' $(POOLS)/small_full.txt)
+SMALL_RANDOM := random_artifact random_vascular_plant
 TRAIN_SMALL := --gin_param 'DATA_DIR = "$(DATA)"' --workdir $(SMALL)/run
 $(SMALL)/run/trained:
 	mkdir -p $(SMALL)/run
@@ -76,19 +77,29 @@ $(SMALL)/run/trained:
 	$(RUN) train_baseline --gin_file stages/cifar100_small_baseline.gin \
 	  $(TRAIN_SMALL)
 	$(RUN) train_experts --gin_file stages/cifar100_small_full.gin \
-	  $(TRAIN_SMALL) --experts $(SMALL_NODES)
+	  $(TRAIN_SMALL) --experts $(SMALL_FULL)
 	$(RUN) train_experts --gin_file stages/cifar100_small_random.gin \
 	  $(TRAIN_SMALL) --experts $(SMALL_RANDOM)
+	$(RUN) train_experts --gin_file stages/cifar100_small_adapters.gin \
+	  $(TRAIN_SMALL)
+	$(RUN) train_experts --gin_file stages/cifar100_random.gin \
+	  --gin_param 'DATA_DIR = "$(DATA)"' 'NUM_STEPS = 600' 'LEARNING_RATE = 0.2' \
+	  --workdir $(SMALL)/run --experts $(SMALL_RANDOM)
+	$(RUN) train_epn --gin_file stages/cifar100_epn.gin $(TRAIN_SMALL)
 	touch $@
 
 $(SMALL)/collection/collection.json: $(SMALL)/run/trained
 	$(RUN) export --workdir $(SMALL)/run --output $(SMALL)/collection \
 	  --publisher keras-experts --name small
 
+EVALUATE_SMALL := $(RUN) evaluate --data_dir $(DATA) --modules $(POOLS)/small.txt \
+  $(RECIPE) --repeats 1 --runs $(RUNS) --processes 2 --trials study/trials_small
+# The oracle of whole networks on all tasks, that of all modules on four.
 small: $(SMALL)/collection/collection.json $(WORK)/tasks/solids_count.npz
-	$(RUN) evaluate --data_dir $(DATA) --modules $(POOLS)/small.txt $(RECIPE) \
-	  --repeats 1 --runs $(RUNS) --processes 2 --trials study/trials_small \
-	  --suite study/suite.json --output $(WORK)/small_methods --oracle 1 \
-	  --methods baseline knn@random $(addsuffix @nodes,random knn label_matching \
-	  logistic logme) $(foreach pool,nodes random,\
-	  --pool $(pool) $(POOLS)/small_$(pool).txt)
+	$(EVALUATE_SMALL) --suite study/suite.json --output $(WORK)/small_methods \
+	  --hierarchy $(DATA)/hierarchies/cifar100_wordnet.is_a.txt \
+	  --methods baseline $(STRATEGIES) logistic logme name_matching \
+	  $(STRATEGIES:=@nodes) $(STRATEGIES:=@full) knn@random oracle@full \
+	  $(foreach pool,nodes full random,--pool $(pool) $(POOLS)/small_$(pool).txt)
+	$(EVALUATE_SMALL) --suite study/oracle.json --output $(WORK)/small_oracle \
+	  --methods baseline knn oracle

@@ -27,8 +27,12 @@ def few(content: dict) -> str:
 
 def within(content: dict) -> str:
     """Makes the table of experts among the classes of their own images."""
+    kinds: dict[tuple[str, str], list[dict]] = {}
+    for network, experts in content.items():
+        for row in experts:
+            kinds.setdefault((network, row["kind"]), []).append(row)
     rows = []
-    for network, found in content.items():
+    for (network, kind), found in sorted(kinds.items()):
         ours, theirs = (
             100 * np.array([row[what] for row in found])
             for what in ("expert", "baseline")
@@ -37,8 +41,16 @@ def within(content: dict) -> str:
         means = [f"{theirs.mean():.1f}", f"{ours.mean():.1f}"]
         mean, ends = f"{leads.mean():+.1f}", (leads.min(), leads.max())
         spread = "{:+.1f} to {:+.1f}".format(*ends)
-        rows.append([network, str(len(found)), *means, mean, spread])
-    head = ["network", "experts", "baseline", "expert", "mean lead", "leads"]
+        rows.append([network, kind, str(len(found)), *means, mean, spread])
+    head = [
+        "network",
+        "experts",
+        "number",
+        "baseline",
+        "expert",
+        "mean lead",
+        "leads",
+    ]
     return table(head, rows)
 
 

@@ -70,6 +70,7 @@ oracle: evaluation
 SMALL := $(WORK)/small
 SMALL_FULL := $(shell sed -n 's/.*\/\(.*\)-full\/1/\1/p' $(POOLS)/small_full.txt)
 SMALL_RANDOM := random_artifact random_vascular_plant
+SMALL_RANDOM_ADAPTERS := $(SMALL_RANDOM) random_animal random_vehicle
 TRAIN_SMALL := --gin_param 'DATA_DIR = "$(DATA)"' --workdir $(SMALL)/run
 $(SMALL)/run/trained:
 	mkdir -p $(SMALL)/run
@@ -84,7 +85,7 @@ $(SMALL)/run/trained:
 	  $(TRAIN_SMALL)
 	$(RUN) train_experts --gin_file stages/cifar100_random.gin \
 	  --gin_param 'DATA_DIR = "$(DATA)"' 'NUM_STEPS = 600' 'LEARNING_RATE = 0.2' \
-	  --workdir $(SMALL)/run --experts $(SMALL_RANDOM)
+	  --workdir $(SMALL)/run --experts $(SMALL_RANDOM_ADAPTERS)
 	$(RUN) train_epn --gin_file stages/cifar100_epn.gin $(TRAIN_SMALL)
 	touch $@
 

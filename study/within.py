@@ -1,4 +1,4 @@
-"""Whole networks on their own images, of whose classes alone one is chosen.
+"""Experts on their own images, of whose classes alone one is chosen.
 
     python -m study.within study/work/run study/work/small/run --data_dir D
 
@@ -23,6 +23,7 @@ from keras_experts.console import progress
 from keras_experts.data.batches import evaluation_batches
 from keras_experts.data.preprocessing import resize
 from keras_experts.data.upstream import Upstream
+from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.training.slices import label_slices
 from study.keep import RESULTS
@@ -46,14 +47,15 @@ def main() -> None:
         run = getattr(options, name)
         within = Within(run, data)
         experts = [
-            expert
+            (kind, expert)
             for kind, expert in run_folder.list_experts(run)
-            if kind == "full" and expert in within.slices
+            if expert in within.slices
         ]
         rows = found[name] = []
         with progress(f"experts of {run}", len(experts)) as bar:
-            for expert in experts:
-                rows.append({"name": expert, **within.compare(expert)})
+            for kind, expert in experts:
+                compared = within.compare(kind, expert)
+                rows.append({"name": expert, "kind": kind, **compared})
                 bar.advance(1)
     files.write_json(RESULTS / "within.json", found)
 
@@ -63,7 +65,7 @@ class Within:
 
     def __init__(self, run: Path, data: Upstream):
         self.run, self.data = run, data
-        classifier, about = run_folder.load_baseline(run)
+        self.baseline, about = run_folder.load_baseline(run)
         size = about["image_size"]
         batches = evaluation_batches(
             data.test, BATCH_SIZE, functools.partial(resize, image_size=size)
@@ -72,14 +74,15 @@ class Within:
         self.images = images[: data.test.num_examples]
         slices = label_slices(data, run, lambda images: images)
         self.slices = {part.name: part.test for part in slices}
-        self.outputs = classifier.predict(self.images, BATCH_SIZE, 0)
+        self.outputs = self.baseline.predict(self.images, BATCH_SIZE, 0)
 
-    def compare(self, name: str) -> dict[str, float]:
+    def compare(self, kind: str, name: str) -> dict[str, float]:
         """Gives the accuracies of an expert and of the baseline."""
         chosen = self.slices[name]
         labels = self.data.test.labels[chosen]
         classes = np.unique(labels)
-        outputs = self._load(name).predict(self.images[chosen], BATCH_SIZE, 0)
+        expert = self._load(kind, name)
+        outputs = expert.predict(self.images[chosen], BATCH_SIZE, 0)
         return {
             what: float((classes[found[:, classes].argmax(1)] == labels).mean())
             for what, found in (
@@ -88,9 +91,16 @@ class Within:
             )
         }
 
-    def _load(self, name: str) -> keras.Model:
-        folder = self.run / "experts" / "full" / name
-        return keras.saving.load_model(folder / run_folder.MODEL_FILE)
+    def _load(self, kind: str, name: str) -> keras.Model:
+        if kind == "full":
+            folder = self.run / "experts" / kind / name
+            return keras.saving.load_model(folder / run_folder.MODEL_FILE)
+        # Adapters stand before the baseline's head.
+        expert, _ = run_folder.load_expert(
+            self.run, kind, name, heads.backbone_of(self.baseline)
+        )
+        head = self.baseline.get_layer(heads.HEAD_NAME)
+        return keras.Sequential([heads.image_features(expert), head])
 
 
 if __name__ == "__main__":

@@ -98,13 +98,16 @@ def test_among_the_classes_of_their_images_others_do_not_count(monkeypatch):
     )
     always_1 = SimpleNamespace(predict=lambda x, *_: np.eye(3)[[1] * len(x)])
     monkeypatch.setattr(Within, "_load", lambda *_: always_1)
-    found = within.compare("pair")
+    found = within.compare("full", "pair")
     assert found == {"expert": pytest.approx(2 / 3), "baseline": 2 / 3}
 
 
 def test_table_of_leads_counts_in_points():
-    rows = [{"expert": 0.5, "baseline": 0.4}, {"expert": 0.6, "baseline": 0.6}]
+    rows = [
+        {"kind": "full", "expert": expert, "baseline": baseline}
+        for expert, baseline in ((0.5, 0.4), (0.6, 0.6))
+    ]
     text = feature_tables.within({"small": rows})
     assert text.splitlines()[-1] == (
-        "| small | 2 | 50.0 | 55.0 | +5.0 | +0.0 to +10.0 |"
+        "| small | full | 2 | 50.0 | 55.0 | +5.0 | +0.0 to +10.0 |"
     )

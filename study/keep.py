@@ -26,11 +26,11 @@ def main() -> None:
     options = parser.parse_args()
     for folder in options.folders:
         content = files.read_json(folder / "results.json")
-        for run in content["runs"]:
-            run["module"] = short(run["module"])
+        for one in content["runs"]:
+            one["module"] = short(one["module"])
         files.write_json(RESULTS / f"{folder.name}.json", content)
-        tasks = {run["task"] for run in content["runs"]}
-        picked = picks(folder / "selections", tasks)
+        run = {(one["task"], one["method"]) for one in content["runs"]}
+        picked = picks(folder / "selections", run)
         files.write_json(RESULTS / f"{folder.name}_picks.json", picked)
     if options.run is not None:
         name = f"{options.run.parent.name}_upstream.json"
@@ -44,13 +44,16 @@ def figures(run: Path) -> list[dict]:
     return [{k: row[k] for k in FIGURES if k in row} for row in found]
 
 
-def picks(folder: Path, tasks: set[str]) -> dict:
-    """Gives what was picked for tasks, and the accuracies of neighbours."""
+def picks(folder: Path, run: set[tuple[str, str]]) -> dict:
+    """Gives what was picked, and the accuracies of neighbours.
+
+    Of the tasks and methods that were run to their end.
+    """
     found: dict[str, dict] = {}
     for path in sorted(folder.glob("*/*.json")):
         task, method = path.parent.name, path.stem
-        if task not in tasks:
-            continue  # is being evaluated
+        if (task, method) not in run:
+            continue
         selection = files.read_json(path)
         here = found.setdefault(task, {"picked": {}, "neighbours": {}})
         here["picked"][method] = short(selection["best"])

@@ -7,7 +7,6 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from keras_experts import files
 from keras_experts.evaluation.results import BASELINE
@@ -16,16 +15,19 @@ from keras_experts.evaluation.results import read_results
 from keras_experts.evaluation.statistics import Summary
 from keras_experts.evaluation.tables import make_tables
 from keras_experts.evaluation.tables import shown
-from keras_experts.evaluation.trials import FINAL
 from keras_experts.evaluation.trials import TUNING
 from study.feature_tables import few
 from study.feature_tables import together
 from study.feature_tables import within
-from study.keep import short
+from study.pages import NONE
 from study.pages import fill
 from study.pages import interval
-from study.pages import spread
 from study.pages import table
+from study.ranking_tables import accuracies
+from study.ranking_tables import final
+from study.ranking_tables import medians
+from study.ranking_tables import neighbours
+from study.ranking_tables import trained
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "study.md"
@@ -44,6 +46,8 @@ DUELS = (
     ("knn@full", "knn@random"),
     ("knn@nodes", "label_matching@nodes"),
     ("knn@full", "label_matching@full"),
+    ("knn@full", "domain_prediction@full"),
+    ("domain_prediction@full", "random@full"),
 )
 RESULTS = HERE / "results"
 # The studies: of the network that fits its data, and of one that is too small.
@@ -62,14 +66,18 @@ def main() -> None:
     large, small = read(LARGE), read(SMALL)
     for name, text in tables(large, small).items():
         fill(PAGE, name, text)
-    for start, (summary, picks, trials) in (("", large), ("small_", small)):
+    # Of the small network every whole one was trained on every task.
+    for start, kind, (summary, picks, trials) in (
+        ("", "", large),
+        ("small_", "full", small),
+    ):
         figures.over_the_baseline(
             {m: leads(summary, m) for m in methods_of(summary)},
             f"{start}over_the_baseline",
         )
         figures.scatter(
             picks,
-            accuracies(trials, picks),
+            accuracies(trials, picks, kind),
             f"{start}neighbours_and_fine_tuned",
         )
     figures.heat(large[1])
@@ -91,11 +99,6 @@ def read(study: str) -> Study:
             for path in sorted(TRIALS[study].glob("*.json"))
         ],
     )
-
-
-def final(trials: list[dict]) -> list[dict]:
-    """Gives the trainings on all training images."""
-    return [trial for trial in trials if trial["part"] == FINAL]
 
 
 def tables(large: Study, small: Study) -> dict[str, str]:
@@ -145,6 +148,8 @@ def tables_of_small(
 
 def oracle() -> str:
     """Makes the table of the small network's best modules of four tasks."""
+    if not (RESULTS / f"{ORACLE_OF_SMALL}.json").exists():
+        return NONE
     return tasks(read(ORACLE_OF_SMALL)[0])
 
 
@@ -263,85 +268,6 @@ def picked(results: Results, picks: dict) -> str:
         for task in results.tasks
     ]
     return table(["task", *told], rows)
-
-
-def medians(trials: list[dict]) -> dict[str, dict[str, float]]:
-    """Gives of each task the accuracies of the modules that were trained."""
-    found: dict[str, dict[str, list]] = {}
-    for trial in final(trials):
-        here = found.setdefault(trial["task"], {})
-        name = short(trial["module"])
-        here.setdefault(name, []).append(trial.get("accuracy", 0.0))
-    return {
-        task: {m: float(np.median(values)) for m, values in modules.items()}
-        for task, modules in found.items()
-    }
-
-
-def accuracies(
-    trials: list[dict], picks: dict, kind: str = ""
-) -> dict[str, dict]:
-    """Gives the accuracies of tasks on which every module was trained.
-
-    Every one of a kind, that is; of all kinds without one.
-    """
-    tuned = medians(trials)
-    pool = {
-        task: {
-            m
-            for m in known["neighbours"]
-            if m == BASELINE or m.endswith(kind) and not m.startswith("random_")
-        }
-        for task, known in picks.items()
-    }
-    return {
-        task: {m: tuned[task][m] for m in sorted(pool[task])}
-        for task in pool
-        if pool[task] <= tuned.get(task, {}).keys()
-    }
-
-
-def trained(picks: dict, tuned: dict[str, dict]) -> str:
-    """Correlates neighbours with fine-tuned accuracies of some modules."""
-    rows = []
-    for task, known in picks.items():
-        modules = sorted(known["neighbours"].keys() & tuned.get(task, {}))
-        rank = stats.spearmanr(
-            [known["neighbours"][m] for m in modules],
-            [tuned[task][m] for m in modules],
-        )
-        rows.append([task, str(len(modules)), f"{rank.statistic:+.2f}"])
-    values = np.array([float(row[2]) for row in rows])
-    low, high = spread(values)
-    told = f"{values.mean():+.2f} ({low:+.2f} to {high:+.2f} over tasks)"
-    rows.append(["mean", "", told])
-    return table(["task", "modules", "rank correlation"], rows)
-
-
-def neighbours(picks: dict, tuned: dict[str, dict]) -> str:
-    """Compares neighbours with fine-tuned accuracies, where all are known."""
-    if not tuned:
-        return "None yet."
-    rows = []
-    for task, modules in tuned.items():
-        near = [picks[task]["neighbours"][m] for m in modules]
-        fine = list(modules.values())
-        rank = stats.spearmanr(near, fine)
-        best, pick = max(fine), fine[int(np.argmax(near))]
-        rows.append(
-            [
-                task,
-                str(len(modules)),
-                f"{rank.statistic:.2f} (p = {rank.pvalue:.2g})",
-                f"{100 * modules['baseline']:.1f}",
-                f"{100 * np.mean(fine):.1f}",
-                f"{100 * pick:.1f}",
-                f"{100 * best:.1f}",
-                f"{100 * (best - pick):.1f}",
-            ]
-        )
-    head = ["task", "modules", "rank correlation", "baseline", "mean of all"]
-    return table([*head, "neighbours' pick", "best", "regret"], rows)
 
 
 if __name__ == "__main__":

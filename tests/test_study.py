@@ -9,7 +9,9 @@ import pytest
 
 from keras_experts import files
 from study import feature_tables
+from study import ranking_tables
 from study import report
+from study.keep import picks
 from study.keep import short
 from study.pages import fill
 
@@ -42,7 +44,7 @@ def test_page_without_its_marks_is_refused(tmp_path):
 
 def test_neighbours_are_compared_where_every_module_was_trained():
     known = {"baseline": 0.5, "tree": 0.6, "random_tree": 0.4}
-    picks = {t: {"neighbours": known} for t in ("whole", "part")}
+    kept = {t: {"neighbours": known} for t in ("whole", "part")}
     trained = [("whole", "baseline", 0.7), ("whole", "builtin#tree", 0.8)]
     trained += [("whole", "builtin#tree", 0.9), ("part", "tree/1", 0.8)]
     keys = ("task", "module", "accuracy")
@@ -54,8 +56,35 @@ def test_neighbours_are_compared_where_every_module_was_trained():
     trials.append({**trials[0], "part": "tuning", "accuracy": 0.1})
     for trial in trials:
         trial["module"] = trial["module"].replace("baseline", "x#baseline")
-    tuned = report.accuracies(trials, picks)
+    tuned = ranking_tables.accuracies(trials, kept)
     assert tuned == {"whole": {"baseline": 0.7, "tree": pytest.approx(0.85)}}
+
+
+def test_modules_of_one_kind_are_compared_where_those_were_trained():
+    known = {"baseline": 0.5, "tree": 0.6, "tree-full": 0.4}
+    trained = {"baseline/1": 0.7, "tree-full/1": 0.8}
+    trials = [
+        {"part": "final", "task": "one", "module": module, "accuracy": found}
+        for module, found in trained.items()
+    ]
+    kept = {"one": {"neighbours": known}}
+    assert ranking_tables.accuracies(trials, kept) == {}
+    tuned = ranking_tables.accuracies(trials, kept, "full")
+    assert tuned == {"one": {"baseline": 0.7, "tree-full": 0.8}}
+
+
+def test_picks_of_methods_that_were_not_run_to_their_end_do_not_count(tmp_path):
+    rows = [{"module": "a/tree-full/1", "score": 0.5}]
+    selection = {"best": "a/tree-full/1", "ranking": rows}
+    for method in ("knn@full", "logme@full"):
+        files.write_json(tmp_path / "one" / f"{method}.json", selection)
+    found = picks(tmp_path, {("one", "knn@full")})
+    assert found == {
+        "one": {
+            "picked": {"knn@full": "tree-full"},
+            "neighbours": {"tree-full": 0.5},
+        }
+    }
 
 
 def test_modules_of_the_study_have_short_names():

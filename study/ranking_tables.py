@@ -7,6 +7,7 @@ from keras_experts.evaluation.results import BASELINE
 from keras_experts.evaluation.trials import FINAL
 from study.keep import short
 from study.pages import NONE
+from study.pages import interval
 from study.pages import spread
 from study.pages import table
 
@@ -93,3 +94,24 @@ def neighbours(picks: dict, tuned: dict[str, dict]) -> str:
         )
     head = ["task", "modules", "rank correlation", "baseline", "mean of all"]
     return table([*head, "neighbours' pick", "best", "regret"], rows)
+
+
+def always(tuned: dict[str, dict]) -> str:
+    """Tells how good each module is that was trained on every task.
+
+    Args:
+        tuned: dict of tasks to modules' accuracies, as `medians` gives.
+    """
+    everywhere = set.intersection(*map(set, tuned.values())) - {BASELINE}
+    found = {
+        module: [
+            100 * (task[module] - task[BASELINE]) for task in tuned.values()
+        ]
+        for module in everywhere
+    }
+    rows = [
+        [module, f"{np.mean(leads):+.1f}", interval(leads)]
+        for module, leads in found.items()
+    ]
+    rows.sort(key=lambda row: (-np.mean(found[row[0]]), row[0]))
+    return table(["on all tasks", "over the baseline", "over tasks"], rows)

@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from keras_experts import files
 from keras_experts.evaluation.results import BASELINE
@@ -24,6 +25,7 @@ from study.pages import fill
 from study.pages import interval
 from study.pages import table
 from study.ranking_tables import accuracies
+from study.ranking_tables import always
 from study.ranking_tables import final
 from study.ranking_tables import medians
 from study.ranking_tables import neighbours
@@ -109,6 +111,7 @@ def tables(large: Study, small: Study) -> dict[str, str]:
         "rates": rates(summary.results, trials),
         "upstream": upstream(files.read_json(HERE / "upstream.json")),
         "groups": groups(summary),
+        "sure": sure(summary),
         "duels": duels(summary),
         "tasks": tasks(summary),
         "picks": picked(summary.results, picks),
@@ -134,10 +137,12 @@ def tables_of_small(
         "small_few": few(files.read_json(RESULTS / "small_few.json")),
         "within": within(files.read_json(RESULTS / "within.json")),
         "small_groups": groups(summary),
+        "small_sure": sure(summary),
         "small_duels": duels(summary),
         "small_tasks": tasks(summary),
         "small_picks": picked(summary.results, picks),
         "small_trained": trained(picks, medians(trials)),
+        "small_always": always(medians(trials)),
         "small_oracle": oracle(),
         "small_neighbours": neighbours(picks, accuracies(trials, picks)),
         "small_full_neighbours": neighbours(
@@ -234,6 +239,27 @@ def groups(summary: Summary) -> str:
             cells += ["", ""]
         rows.append([method, *cells])
     return table(head, rows)
+
+
+def sure(summary: Summary) -> str:
+    """Tells whose lead over tasks stays if all methods are counted (Holm)."""
+    found = {method: leads(summary, method) for method in methods_of(summary)}
+    chances = {
+        method: float(stats.ttest_1samp(values, 0).pvalue)
+        for method, values in found.items()
+        if len(values) >= 3 and np.std(values)
+    }
+    named = []
+    for place, method in enumerate(sorted(chances, key=chances.get)):
+        chance = chances[method] * (len(chances) - place)
+        if chance >= 0.05:
+            break
+        named.append(f"{method} (p = {chance:.2g})")
+    return (
+        f"Of {len(chances)} methods' leads over tasks these are told apart "
+        "from zero if all are counted (Holm): "
+        f"{', '.join(named) or 'none'}."
+    )
 
 
 def duels(summary: Summary) -> str:

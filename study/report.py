@@ -287,7 +287,8 @@ def tasks(summary: Summary) -> str:
 def picked(results: Results, picks: dict) -> str:
     """Makes the table of the modules that methods picked."""
     told = ("knn@nodes", "knn@full", "knn@clusters", "label_matching@nodes")
-    told += ("domain_prediction@nodes", "name_matching", "logistic", "logme")
+    told += ("domain_prediction@nodes", "domain_prediction@full")
+    told += ("name_matching", "logistic", "logme")
     told = [method for method in told if method in results.methods]
     rows = [
         [task.name, *(picks[task.name]["picked"].get(m, "-") for m in told)]

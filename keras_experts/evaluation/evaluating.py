@@ -121,10 +121,10 @@ def _ways(
     methods: Sequence[str], pools: Mapping[str, Sequence[Named]]
 ) -> dict[str, tuple[str, str]]:
     """Gives each method's strategy and pool."""
+    known = [*STRATEGIES, ORACLE]
     ways = {}
     for method in methods:
         strategy, at, pool = method.partition("@")
-        known = [*STRATEGIES, ORACLE]
         if strategy not in known or pool not in pools or at and not pool:
             others = ", ".join(name for name in pools if name) or "none"
             raise ValueError(

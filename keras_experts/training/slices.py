@@ -74,7 +74,7 @@ def largest_slices(
 ) -> list[Slice]:
     """Gives the nodes with most images, whatever they share.
 
-    The paper's plain rule (section 4.3). The nodes above all classes have all
+    The paper's plain rule (section 6.1). The nodes above all classes have all
     images, and a chain of nodes has the same: such experts are near copies of
     the baseline and of one another. They are called `largest_NAME`.
 

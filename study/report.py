@@ -20,7 +20,6 @@ from keras_experts.evaluation.trials import TUNING
 from study.feature_tables import few
 from study.feature_tables import together
 from study.feature_tables import within
-from study.pages import NONE
 from study.pages import fill
 from study.pages import interval
 from study.pages import table
@@ -54,11 +53,13 @@ DUELS = (
 RESULTS = HERE / "results"
 # The studies: of the network that fits its data, and of one that is too small.
 LARGE, SMALL = "methods", "small_methods"
-ORACLE_OF_SMALL = "small_oracle"
+# The small one again: each module of four tasks, and images of twice the side.
+ORACLE, LARGER = "small_oracle", "small_larger"
 TRIALS = {
     LARGE: HERE / "trials",
     SMALL: HERE / "trials_small",
-    ORACLE_OF_SMALL: HERE / "trials_small",
+    ORACLE: HERE / "trials_small",
+    LARGER: HERE / "trials_larger",
 }
 
 
@@ -120,6 +121,7 @@ def tables(large: Study, small: Study) -> dict[str, str]:
         "few": few(files.read_json(RESULTS / "few.json")),
         **together(files.read_json(RESULTS / "combined.json")),
         **tables_of_small(*small),
+        **tables_of_larger(*read(LARGER)),
     }
 
 
@@ -143,7 +145,7 @@ def tables_of_small(
         "small_picks": picked(summary.results, picks),
         "small_trained": trained(picks, medians(trials)),
         "small_always": always(medians(trials)),
-        "small_oracle": oracle(),
+        "small_oracle": tasks(read(ORACLE)[0]),
         "small_neighbours": neighbours(picks, accuracies(trials, picks)),
         "small_full_neighbours": neighbours(
             picks, accuracies(trials, picks, "full")
@@ -151,11 +153,18 @@ def tables_of_small(
     }
 
 
-def oracle() -> str:
-    """Makes the table of the small network's best modules of four tasks."""
-    if not (RESULTS / f"{ORACLE_OF_SMALL}.json").exists():
-        return NONE
-    return tasks(read(ORACLE_OF_SMALL)[0])
+def tables_of_larger(
+    summary: Summary, picks: dict, trials: list[dict]
+) -> dict[str, str]:
+    """Gives the same of images of twice the side."""
+    return {
+        "larger_extent": extent(summary.results, trials),
+        "larger_rates": rates(summary.results, trials),
+        "larger_groups": groups(summary),
+        "larger_sure": sure(summary),
+        "larger_tasks": tasks(summary),
+        "larger_picks": picked(summary.results, picks),
+    }
 
 
 def methods_of(summary: Summary) -> list[str]:
@@ -288,7 +297,7 @@ def picked(results: Results, picks: dict) -> str:
     """Makes the table of the modules that methods picked."""
     told = ("knn@nodes", "knn@full", "knn@clusters", "label_matching@nodes")
     told += ("domain_prediction@nodes", "domain_prediction@full")
-    told += ("name_matching", "logistic", "logme")
+    told += ("name_matching@nodes", "logistic@full", "logme@full")
     told = [method for method in told if method in results.methods]
     rows = [
         [task.name, *(picks[task.name]["picked"].get(m, "-") for m in told)]

@@ -11,17 +11,18 @@ GIN := --gin_param 'DATA_DIR = "$(DATA)"' 'NUM_STEPS = 600'
 # Length and batch of the miniature preset. Each task has the rate that is the best of
 # three for the baseline, on a fifth of the training images.
 RECIPE := --num_images 7680 --batch_size 32 --sweep rates --swept baseline
-# How often what a method picked is trained, with other seeds.
-RUNS ?= 3
-STRATEGIES := random knn label_matching domain_prediction
-METHODS := baseline $(STRATEGIES) logistic logme name_matching \
-  $(STRATEGIES:=@nodes) $(STRATEGIES:=@full) knn@clusters knn@random dat@dat
+STRATEGIES := random knn logistic logme label_matching name_matching \
+  domain_prediction
+# Among all together, adapters alone and whole networks alone.
+METHODS := baseline $(STRATEGIES) $(STRATEGIES:=@nodes) $(STRATEGIES:=@full) \
+  knn@random
+HIERARCHY := --hierarchy $(DATA)/hierarchies/cifar100_wordnet.is_a.txt
 
-.PHONY: study evaluation oracle small
-study: evaluation oracle small
-	$(BIN)/python -m study.keep $(WORK)/methods $(WORK)/oracle
+.PHONY: study evaluation small larger
+study: evaluation small larger
+	$(BIN)/python -m study.keep $(WORK)/methods
 	$(BIN)/python -m study.keep $(WORK)/small_methods $(WORK)/small_oracle \
-	  --run $(SMALL)/run
+	  $(WORK)/small_larger --run $(SMALL)/run
 	$(BIN)/python -m study.few --data_dir $(DATA)
 	$(BIN)/python -m study.few --data_dir $(DATA) --name small_few \
 	  --modules $(POOLS)/small_full.txt
@@ -52,18 +53,14 @@ $(WORK)/collection/collection.json: $(WORK)/run/trained
 $(WORK)/tasks/solids_count.npz: study/structured.py
 	$(BIN)/python -m study.structured --output $(WORK)/tasks
 
-# 40 to 60 seconds a training: of each choice of a method three, and for the oracle
-# every module once, on four tasks. Both share the records of what was trained.
-EVALUATE := $(RUN) evaluate --data_dir $(DATA) --modules $(POOLS)/all.txt $(RECIPE) \
-  --repeats 1 --runs $(RUNS) --processes 2 --trials study/trials
+# 40 to 60 seconds a training, of each choice of a method one.
+EVALUATE := $(RUN) evaluate --data_dir $(DATA) $(RECIPE) --repeats 1 --processes 2
 evaluation: $(WORK)/collection/collection.json $(WORK)/tasks/solids_count.npz
 	$(EVALUATE) --suite study/suite.json --output $(WORK)/methods \
-	  --hierarchy $(DATA)/hierarchies/cifar100_wordnet.is_a.txt \
-	  --methods $(METHODS) $(foreach pool,nodes clusters full random dat,\
+	  --trials study/trials --runs 1 --modules $(POOLS)/all.txt \
+	  $(HIERARCHY) --methods $(METHODS) knn@clusters dat@dat \
+	  $(foreach pool,nodes clusters full random dat,\
 	  --pool $(pool) $(POOLS)/$(pool).txt)
-oracle: evaluation
-	$(EVALUATE) --suite study/oracle.json --output $(WORK)/oracle \
-	  --methods baseline knn oracle
 
 # The same with a network that is too small for its data: 2 hours to train, then 12
 # seconds a training.
@@ -93,14 +90,20 @@ $(SMALL)/collection/collection.json: $(SMALL)/run/trained
 	$(RUN) export --workdir $(SMALL)/run --output $(SMALL)/collection \
 	  --publisher keras-experts --name small
 
-EVALUATE_SMALL := $(RUN) evaluate --data_dir $(DATA) --modules $(POOLS)/small.txt \
-  $(RECIPE) --repeats 1 --runs $(RUNS) --processes 2 --trials study/trials_small
-# The oracle of whole networks on all tasks, that of all modules on four.
+# Of each choice three, with other seeds. The oracle of whole networks trains every
+# one once on all tasks, that of all modules on four.
+EVALUATE_SMALL := $(EVALUATE) --trials study/trials_small --runs 3
 small: $(SMALL)/collection/collection.json $(WORK)/tasks/solids_count.npz
 	$(EVALUATE_SMALL) --suite study/suite.json --output $(WORK)/small_methods \
-	  --hierarchy $(DATA)/hierarchies/cifar100_wordnet.is_a.txt \
-	  --methods baseline $(STRATEGIES) logistic logme name_matching \
-	  $(STRATEGIES:=@nodes) $(STRATEGIES:=@full) knn@random oracle@full \
+	  --modules $(POOLS)/small.txt \
+	  $(HIERARCHY) --methods $(METHODS) oracle@full \
 	  $(foreach pool,nodes full random,--pool $(pool) $(POOLS)/small_$(pool).txt)
 	$(EVALUATE_SMALL) --suite study/oracle.json --output $(WORK)/small_oracle \
-	  --methods baseline knn oracle
+	  --modules $(POOLS)/small.txt --methods baseline knn oracle
+
+# With images of twice the side, where there are such: 25 seconds a training.
+larger: $(SMALL)/collection/collection.json
+	$(EVALUATE) --suite study/larger.json --output $(WORK)/small_larger \
+	  --trials study/trials_larger --runs 3 $(HIERARCHY) \
+	  --modules $(POOLS)/small_full_64.txt --pool full $(POOLS)/small_full_64.txt \
+	  --methods baseline $(STRATEGIES:=@full)

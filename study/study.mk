@@ -18,11 +18,11 @@ METHODS := baseline $(STRATEGIES) $(STRATEGIES:=@nodes) $(STRATEGIES:=@full) \
   knn@random
 HIERARCHY := --hierarchy $(DATA)/hierarchies/cifar100_wordnet.is_a.txt
 
-.PHONY: study evaluation small larger
-study: evaluation small larger
+.PHONY: study evaluation small again larger
+study: evaluation small again larger
 	$(BIN)/python -m study.keep $(WORK)/methods
 	$(BIN)/python -m study.keep $(WORK)/small_methods $(WORK)/small_oracle \
-	  $(WORK)/small_larger --run $(SMALL)/run
+	  $(WORK)/small_again $(WORK)/small_larger --run $(SMALL)/run
 	$(BIN)/python -m study.few --data_dir $(DATA)
 	$(BIN)/python -m study.few --data_dir $(DATA) --name small_few \
 	  --modules $(POOLS)/small_full.txt
@@ -92,14 +92,20 @@ $(SMALL)/collection/collection.json: $(SMALL)/run/trained
 
 # Of each choice three, with other seeds. The oracle of whole networks trains every
 # one once on all tasks, that of all modules on four.
-EVALUATE_SMALL := $(EVALUATE) --trials study/trials_small --runs 3
+EVALUATE_SMALL := $(EVALUATE) --trials study/trials_small
 small: $(SMALL)/collection/collection.json $(WORK)/tasks/solids_count.npz
 	$(EVALUATE_SMALL) --suite study/suite.json --output $(WORK)/small_methods \
-	  --modules $(POOLS)/small.txt \
+	  --runs 3 --modules $(POOLS)/small.txt \
 	  $(HIERARCHY) --methods $(METHODS) oracle@full \
 	  $(foreach pool,nodes full random,--pool $(pool) $(POOLS)/small_$(pool).txt)
 	$(EVALUATE_SMALL) --suite study/oracle.json --output $(WORK)/small_oracle \
-	  --modules $(POOLS)/small.txt --methods baseline knn oracle
+	  --runs 3 --modules $(POOLS)/small.txt --methods baseline knn oracle
+
+# Seven new runs of the natural tasks, of what leads there.
+again: small
+	$(EVALUATE_SMALL) --suite study/natural.json --output $(WORK)/small_again \
+	  --runs 10 --modules $(POOLS)/small.txt --pool full $(POOLS)/small_full.txt \
+	  --methods baseline random@full knn@full logme@full domain_prediction@full
 
 # With images of twice the side, where there are such: 25 seconds a training.
 larger: $(SMALL)/collection/collection.json

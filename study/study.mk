@@ -102,7 +102,7 @@ small: $(SMALL)/collection/collection.json $(WORK)/tasks/solids_count.npz
 	  --runs 3 --modules $(POOLS)/small.txt --methods baseline knn oracle
 
 # Seven new runs of the natural tasks, of what leads there.
-again: small
+again: $(SMALL)/collection/collection.json
 	$(EVALUATE_SMALL) --suite study/natural.json --output $(WORK)/small_again \
 	  --runs 10 --modules $(POOLS)/small.txt --pool full $(POOLS)/small_full.txt \
 	  --methods baseline random@full knn@full logme@full domain_prediction@full

@@ -53,12 +53,14 @@ DUELS = (
 RESULTS = HERE / "results"
 # The studies: of the network that fits its data, and of one that is too small.
 LARGE, SMALL = "methods", "small_methods"
-# The small one again: each module of four tasks, and images of twice the side.
-ORACLE, LARGER = "small_oracle", "small_larger"
+# The small one again: all modules on four tasks, new runs of natural tasks, and
+# images of twice the side.
+ORACLE, AGAIN, LARGER = "small_oracle", "small_again", "small_larger"
 TRIALS = {
     LARGE: HERE / "trials",
     SMALL: HERE / "trials_small",
     ORACLE: HERE / "trials_small",
+    AGAIN: HERE / "trials_small",
     LARGER: HERE / "trials_larger",
 }
 
@@ -146,11 +148,19 @@ def tables_of_small(
         "small_trained": trained(picks, medians(trials)),
         "small_always": always(medians(trials)),
         "small_oracle": tasks(read(ORACLE)[0]),
+        "small_again": groups(again(summary, read(AGAIN)[0])),
         "small_neighbours": neighbours(picks, accuracies(trials, picks)),
         "small_full_neighbours": neighbours(
             picks, accuracies(trials, picks, "full")
         ),
     }
+
+
+def again(first: Summary, more: Summary) -> Summary:
+    """Gives the runs that were not there when it was seen what leads."""
+    seen = {(one.task, one.run) for one in first.results.runs}
+    runs = (r for r in more.results.runs if (r.task, r.run) not in seen)
+    return Summary(dataclasses.replace(more.results, runs=tuple(runs)))
 
 
 def tables_of_larger(

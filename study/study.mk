@@ -110,6 +110,6 @@ again: $(SMALL)/collection/collection.json
 # With images of twice the side, where there are such: 25 seconds a training.
 larger: $(SMALL)/collection/collection.json
 	$(EVALUATE) --suite study/larger.json --output $(WORK)/small_larger \
-	  --trials study/trials_larger --runs 3 $(HIERARCHY) \
+	  --trials study/trials_larger --runs 3 \
 	  --modules $(POOLS)/small_full_64.txt --pool full $(POOLS)/small_full_64.txt \
-	  --methods baseline $(STRATEGIES:=@full)
+	  --methods baseline random@full knn@full logme@full domain_prediction@full

@@ -147,7 +147,7 @@ def tables_of_small(
         "small_picks": picked(summary.results, picks),
         "small_trained": trained(picks, medians(trials)),
         "small_always": always(medians(trials)),
-        "small_oracle": tasks(read(ORACLE)[0]),
+        "small_oracle": groups(read(ORACLE)[0]),
         "small_again": groups(again(summary, read(AGAIN)[0])),
         "small_neighbours": neighbours(picks, accuracies(trials, picks)),
         "small_full_neighbours": neighbours(
@@ -307,7 +307,7 @@ def picked(results: Results, picks: dict) -> str:
     """Makes the table of the modules that methods picked."""
     told = ("knn@nodes", "knn@full", "knn@clusters", "label_matching@nodes")
     told += ("domain_prediction@nodes", "domain_prediction@full")
-    told += ("name_matching@nodes", "logistic@full", "logme@full")
+    told += ("name_matching", "logistic", "logme")
     told = [method for method in told if method in results.methods]
     rows = [
         [task.name, *(picks[task.name]["picked"].get(m, "-") for m in told)]

@@ -11,11 +11,11 @@ GIN := --gin_param 'DATA_DIR = "$(DATA)"' 'NUM_STEPS = 600'
 # Length and batch of the miniature preset. Each task has the rate that is the best of
 # three for the baseline, on a fifth of the training images.
 RECIPE := --num_images 7680 --batch_size 32 --sweep rates --swept baseline
-STRATEGIES := random knn logistic logme label_matching name_matching \
-  domain_prediction
-# Among all together, adapters alone and whole networks alone.
-METHODS := baseline $(STRATEGIES) $(STRATEGIES:=@nodes) $(STRATEGIES:=@full) \
-  knn@random
+# Those of the paper's table 5, and others: among all together, and of adapters and of
+# whole networks alone.
+PAPER := random knn label_matching domain_prediction
+OTHERS := logistic logme name_matching
+METHODS := baseline $(PAPER) $(OTHERS) $(PAPER:=@nodes) $(PAPER:=@full) knn@random
 HIERARCHY := --hierarchy $(DATA)/hierarchies/cifar100_wordnet.is_a.txt
 
 .PHONY: study evaluation small again larger
@@ -96,7 +96,7 @@ EVALUATE_SMALL := $(EVALUATE) --trials study/trials_small
 small: $(SMALL)/collection/collection.json $(WORK)/tasks/solids_count.npz
 	$(EVALUATE_SMALL) --suite study/suite.json --output $(WORK)/small_methods \
 	  --runs 3 --modules $(POOLS)/small.txt \
-	  $(HIERARCHY) --methods $(METHODS) oracle@full \
+	  $(HIERARCHY) --methods $(METHODS) $(OTHERS:=@nodes) $(OTHERS:=@full) oracle@full \
 	  $(foreach pool,nodes full random,--pool $(pool) $(POOLS)/small_$(pool).txt)
 	$(EVALUATE_SMALL) --suite study/oracle.json --output $(WORK)/small_oracle \
 	  --runs 3 --modules $(POOLS)/small.txt --methods baseline knn oracle

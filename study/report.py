@@ -143,6 +143,7 @@ def tables_of_small(
         "small_groups": groups(summary),
         "small_sure": sure(summary),
         "small_duels": duels(summary),
+        "small_by_lot": by_lot(summary, accuracies(trials, picks, "full")),
         "small_tasks": tasks(summary),
         "small_picks": picked(summary.results, picks),
         "small_trained": trained(picks, medians(trials)),
@@ -157,10 +158,18 @@ def tables_of_small(
 
 
 def again(first: Summary, more: Summary) -> Summary:
-    """Gives the runs that were not there when it was seen what leads."""
+    """Gives the runs that were not there when it was seen what leads.
+
+    Each task is a group of its own.
+    """
     seen = {(one.task, one.run) for one in first.results.runs}
     runs = (r for r in more.results.runs if (r.task, r.run) not in seen)
-    return Summary(dataclasses.replace(more.results, runs=tuple(runs)))
+    apart = (
+        dataclasses.replace(task, group=task.name)
+        for task in more.results.tasks
+    )
+    new = {"runs": tuple(runs), "tasks": tuple(apart)}
+    return Summary(dataclasses.replace(more.results, **new))
 
 
 def tables_of_larger(
@@ -290,6 +299,23 @@ def duels(summary: Summary) -> str:
             mean = f"{np.mean(found):+.1f}"
             rows.append([ours, theirs, mean, interval(found)])
     return table(["method", "against", "points", "over tasks"], rows)
+
+
+def by_lot(summary: Summary, tuned: dict[str, dict]) -> str:
+    """Compares methods with what a module drawn by lot would have.
+
+    Args:
+        summary: Summary.
+        tuned: dict of tasks to modules' accuracies, as `accuracies` gives.
+    """
+    rows = []
+    for method in ("knn@full", "logme@full", "domain_prediction@full"):
+        found = [
+            100 * (summary.task(method, task).value - np.mean([*own.values()]))
+            for task, own in tuned.items()
+        ]
+        rows.append([method, f"{np.mean(found):+.1f}", interval(found)])
+    return table(["method", "points", "over tasks"], rows)
 
 
 def tasks(summary: Summary) -> str:

@@ -173,16 +173,13 @@ def again(first: Summary, more: Summary) -> Summary:
 
 
 def tables_of_larger(
-    summary: Summary, picks: dict, trials: list[dict]
+    summary: Summary, _: dict, trials: list[dict]
 ) -> dict[str, str]:
     """Gives the same of images of twice the side."""
     return {
         "larger_extent": extent(summary.results, trials),
-        "larger_rates": rates(summary.results, trials),
         "larger_groups": groups(summary),
-        "larger_sure": sure(summary),
         "larger_tasks": tasks(summary),
-        "larger_picks": picked(summary.results, picks),
     }
 
 

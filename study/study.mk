@@ -107,7 +107,7 @@ again: $(SMALL)/collection/collection.json
 	  --runs 10 --modules $(POOLS)/small.txt --pool full $(POOLS)/small_full.txt \
 	  --methods baseline random@full knn@full logme@full domain_prediction@full
 
-# With images of twice the side, where there are such: 25 seconds a training.
+# With images of twice the side, where there are such: 30 seconds a training.
 larger: $(SMALL)/collection/collection.json
 	$(EVALUATE) --suite study/larger.json --output $(WORK)/small_larger \
 	  --trials study/trials_larger --runs 3 \

@@ -72,8 +72,6 @@ def heat(picks: dict) -> None:
 
 def scatter(picks: dict, tuned: dict[str, dict], name: str) -> None:
     """Draws neighbours' against fine-tuned accuracies of every module."""
-    if not tuned:
-        return
     rows, columns = -(-len(tuned) // ACROSS), min(len(tuned), ACROSS)
     figure, grid = plt.subplots(
         rows,

@@ -8,8 +8,6 @@ from scipy import stats
 
 from keras_experts import files
 
-NONE = "None yet."  # what stands in a table's place
-
 
 def fill(page: Path, name: str, text: str) -> None:
     """Puts text between the two marks of a name, `<!-- NAME -->`."""

@@ -6,7 +6,6 @@ from scipy import stats
 from keras_experts.evaluation.results import BASELINE
 from keras_experts.evaluation.trials import FINAL
 from study.keep import short
-from study.pages import NONE
 from study.pages import interval
 from study.pages import spread
 from study.pages import table
@@ -72,8 +71,6 @@ def trained(picks: dict, tuned: dict[str, dict]) -> str:
 
 def neighbours(picks: dict, tuned: dict[str, dict]) -> str:
     """Compares neighbours with fine-tuned accuracies, where all are known."""
-    if not tuned:
-        return NONE
     rows = []
     for task, modules in tuned.items():
         near = [picks[task]["neighbours"][m] for m in modules]

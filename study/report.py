@@ -71,20 +71,18 @@ def main() -> None:
     large, small = read(LARGE), read(SMALL)
     for name, text in tables(large, small).items():
         fill(PAGE, name, text)
-    # Of the small network every whole one was trained on every task.
-    for start, kind, (summary, picks, trials) in (
-        ("", "", large),
-        ("small_", "full", small),
-    ):
+    for start, (summary, *_) in (("", large), ("small_", small)):
         figures.over_the_baseline(
             {m: leads(summary, m) for m in methods_of(summary)},
             f"{start}over_the_baseline",
         )
-        figures.scatter(
-            picks,
-            accuracies(trials, picks, kind),
-            f"{start}neighbours_and_fine_tuned",
-        )
+    # Of the small network every whole one was trained on every task.
+    _, picks, trials = small
+    figures.scatter(
+        picks,
+        accuracies(trials, picks, "full"),
+        "small_neighbours_and_fine_tuned",
+    )
     figures.heat(large[1])
 
 
@@ -118,7 +116,6 @@ def tables(large: Study, small: Study) -> dict[str, str]:
         "duels": duels(summary),
         "tasks": tasks(summary),
         "picks": picked(summary.results, picks),
-        "neighbours": neighbours(picks, accuracies(trials, picks)),
         "trained": trained(picks, medians(trials)),
         "few": few(files.read_json(RESULTS / "few.json")),
         **together(files.read_json(RESULTS / "combined.json")),
@@ -149,7 +146,7 @@ def tables_of_small(
         "small_trained": trained(picks, medians(trials)),
         "small_always": always(medians(trials)),
         "small_oracle": groups(read(ORACLE)[0]),
-        "small_again": groups(again(summary, read(AGAIN)[0])),
+        "small_again": groups(again(read(AGAIN)[0].results, summary.results)),
         "small_neighbours": neighbours(picks, accuracies(trials, picks)),
         "small_full_neighbours": neighbours(
             picks, accuracies(trials, picks, "full")
@@ -157,19 +154,17 @@ def tables_of_small(
     }
 
 
-def again(first: Summary, more: Summary) -> Summary:
-    """Gives the runs that were not there when it was seen what leads.
+def again(more: Results, first: Results) -> Summary:
+    """Gives the runs that nobody saw before it was known what leads.
 
+    That is neither the first ones nor the next, by which the oracle picks.
     Each task is a group of its own.
     """
-    seen = {(one.task, one.run) for one in first.results.runs}
-    runs = (r for r in more.results.runs if (r.task, r.run) not in seen)
-    apart = (
-        dataclasses.replace(task, group=task.name)
-        for task in more.results.tasks
-    )
-    new = {"runs": tuple(runs), "tasks": tuple(apart)}
-    return Summary(dataclasses.replace(more.results, **new))
+    seen = first.protocol["runs"]
+    apart = [dataclasses.replace(t, group=t.name) for t in more.tasks]
+    runs = [one for one in more.runs if one.run > seen]
+    new = {"tasks": tuple(apart), "runs": tuple(runs)}
+    return Summary(dataclasses.replace(more, **new))
 
 
 def tables_of_larger(

@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 from keras_experts import files
+from keras_experts.evaluation.results import Results
+from keras_experts.evaluation.results import Run
+from keras_experts.evaluation.results import SuiteTask
+from keras_experts.evaluation.statistics import Summary
 from study import feature_tables
 from study import ranking_tables
 from study import report
@@ -87,6 +91,38 @@ def test_picks_of_methods_that_were_not_run_to_their_end_do_not_count(tmp_path):
     }
 
 
+def results_of(accuracies, runs=3):
+    """Results of one task, of each method the accuracies of its runs."""
+    return Results(
+        "suite",
+        (SuiteTask("one", "natural"),),
+        tuple(
+            Run("one", method, 0, run, value)
+            for method, values in accuracies.items()
+            for run, value in enumerate(values)
+        ),
+        {"runs": runs},
+    )
+
+
+def test_new_runs_are_neither_the_first_nor_those_the_oracle_picks_by():
+    first = results_of({"baseline": [0.1, 0.2, 0.3]})
+    more = results_of({"baseline": [0.1, 0.2, 0.3, 0.4, 0.5, 0.7]}, 6)
+    found = report.again(more, first)
+    assert [one.accuracy for one in found.results.runs] == [0.5, 0.7]
+    assert found.groups == ("one", "all")
+    assert found.task("baseline", "one").value == pytest.approx(0.6)
+
+
+def test_by_lot_is_the_mean_of_all_modules():
+    ways = ("knn@full", "logme@full", "domain_prediction@full")
+    kept = results_of(dict(zip(ways, ([0.5], [0.6], [0.7]), strict=True)))
+    tuned = {"one": {"baseline": 0.5, "tree-full": 0.7}}
+    text = report.by_lot(Summary(kept), tuned)
+    means = [line.split(" | ")[1] for line in text.splitlines()[2:]]
+    assert means == ["-10.0", "+0.0", "+10.0"]
+
+
 def test_modules_of_the_study_have_short_names():
     assert short("builtin#tree") == "tree"
     assert short("work/collection/us/study/tree-full/1") == "tree-full"
@@ -105,10 +141,11 @@ def test_pools_of_the_study_name_experts_of_the_package():
 def test_suites_of_the_study_are_read():
     from keras_experts.evaluation.suites import load_suite
 
-    suite, oracle = (
-        load_suite(str(STUDY / f"{n}.json")) for n in ("suite", "oracle")
+    whole, *parts = (
+        {entry.name for entry in load_suite(str(STUDY / f"{n}.json")).entries}
+        for n in ("suite", "oracle", "natural", "larger")
     )
-    assert {e.name for e in oracle.entries} < {e.name for e in suite.entries}
+    assert all(part < whole for part in parts)
     assert files.read_json(STUDY / "experts.json")
 
 

@@ -25,7 +25,7 @@ from keras_experts.console import say
 from keras_experts.processes import end_with_parent
 
 # Changes whenever the same trial would have another result.
-VERSION = 2
+VERSION = 3
 TUNING, FINAL = "tuning", "final"
 # Of a record: the training diverged; or could not be begun or ended here, which
 # may be otherwise another time.

@@ -17,7 +17,7 @@ MEDIUM_SET = 500_000
 
 
 def bit_boundaries(num_train: int) -> tuple[int, ...]:
-    """Gives the end of the warm-up, the three divisions and the last step.
+    """Returns the end of the warm-up, the three divisions and the last step.
 
     Args:
         num_train: int. Training images, at least 1.
@@ -55,30 +55,29 @@ def bit_schedule(
     batch_size: int,
     base_learning_rate: float = BASE_LEARNING_RATE,
 ) -> np.ndarray:
-    """Gives the HyperRule's rates, stretched over any number of steps.
+    """Returns the HyperRule's learning rates, stretched over `num_steps`.
 
-    Linear warm-up, then a tenth after each of the three division points; the
-    rate scales with the batch size.
+    The rate rises linearly from zero at step 0 and is divided by ten after
+    each of the three division steps; the division step itself still has the
+    higher rate, as in the published code. The rate scales with the batch size.
 
     Args:
-        num_train: int. Training images; decides the shape.
-        num_steps: int. Steps to stretch the rule over.
-        batch_size: int. Images a step.
-        base_learning_rate: float. Rate at batch size 512.
+        num_train: int. Number of training images; decides the shape.
+        num_steps: int. Number of steps to stretch the rule over.
+        batch_size: int. Images per step.
+        base_learning_rate: float. Learning rate at batch size 512.
 
     Returns:
         Float32 array `(num_steps,)`.
     """
     _check_positive("num_steps", num_steps)
-    *boundaries, last = bit_boundaries(num_train)
-    warmup, *divisions = [
-        boundary * num_steps / last for boundary in boundaries
-    ]
-    steps = np.arange(num_steps)
+    warmup, *divisions, last = bit_boundaries(num_train)
+    # In whole numbers: a rounded fraction could move a division by a step.
+    steps = np.arange(num_steps, dtype=np.int64) * last
     rate = base_learning_rate * batch_size / BATCH_SIZE
-    factors = np.minimum(1.0, steps / warmup)
+    factors = np.minimum(1.0, steps / (warmup * num_steps))
     for division in divisions:
-        factors = np.where(steps >= division, factors / 10, factors)
+        factors[steps > division * num_steps] /= 10
     return (rate * factors).astype(np.float32)
 
 

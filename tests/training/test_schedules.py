@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import keras
 import numpy as np
 import pytest
@@ -28,25 +30,42 @@ def test_resolution_depends_on_the_area(size, expected):
     assert schedules.bit_resolution(*size) == expected
 
 
-def test_rates_are_those_of_the_published_rule():
-    rates = schedules.bit_schedule(1000, 500, 512)
-    for step, expected in {
-        0: 0,
-        50: 0.0015,
-        100: 0.003,
-        199: 0.003,
-        200: 3e-4,
-        300: 3e-5,
-        400: 3e-6,
-        499: 3e-6,
-    }.items():
-        assert rates[step] == pytest.approx(expected, abs=1e-10)
+SUPPORTS = {
+    1_000: (100, 200, 300, 400, 500),
+    20_000: (500, 3000, 6000, 9000, 10_000),
+    500_000: (500, 6000, 12_000, 18_000, 20_000),
+}
 
 
-def test_rates_scale_with_batch_and_length():
-    rates = schedules.bit_schedule(1000, 50, 128)
-    whole = schedules.bit_schedule(1000, 500, 512)
-    np.testing.assert_allclose(rates, whole[::10] / 4, rtol=1e-6)
+def published_rate(step, num_train):
+    """The rate of big_transfer's bit_hyperrule.py; steps count from 0."""
+    warmup, *divisions, last = SUPPORTS[num_train]
+    assert step < last
+    if step < warmup:
+        return 0.003 * step / warmup
+    return 0.003 / 10 ** sum(division < step for division in divisions)
+
+
+@pytest.mark.parametrize("num_train", SUPPORTS)
+def test_rate_of_every_step_is_that_of_the_published_rule(num_train):
+    num_steps = SUPPORTS[num_train][-1]
+    rates = schedules.bit_schedule(num_train, num_steps, 512)
+    expected = [published_rate(step, num_train) for step in range(num_steps)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("num_train", SUPPORTS)
+@pytest.mark.parametrize("num_steps", [2, 7, 240, 499, 501, 1000])
+def test_stretched_rule_has_the_rate_of_the_same_fraction_of_its_length(
+    num_train, num_steps
+):
+    rates = schedules.bit_schedule(num_train, num_steps, 128)
+    last = SUPPORTS[num_train][-1]
+    expected = [
+        float(published_rate(Fraction(step * last, num_steps), num_train))
+        for step in range(num_steps)
+    ]
+    np.testing.assert_allclose(rates, np.array(expected) / 4, rtol=1e-6)
 
 
 def test_cosine_equals_keras():

@@ -1,6 +1,7 @@
 """What people see: progress bars and tables, on stderr unless asked for."""
 
 import contextlib
+import datetime
 import os
 import time
 from collections.abc import Iterator
@@ -13,55 +14,97 @@ from rich.progress import MofNCompleteColumn
 from rich.progress import Progress
 from rich.progress import TextColumn
 from rich.progress import TimeElapsedColumn
-from rich.progress import TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
 # Seconds between two lines where stderr is a file and no terminal.
 SECONDS_A_LINE = 30
+UNKNOWN = "-:--:--"  # the time left before there is a rate
 WIDTH_IN_FILES = 1000
 
 
 class Bar:
-    """One progress bar with time left, or a line now and then in a log."""
+    """A progress bar with the time left, or now and then a line in a log.
 
-    def __init__(self, display: Progress, title: str, total: int, done: int):
+    The rate counts neither what was found in a cache nor the first advances:
+    in the meantime functions are traced and compiled.
+
+    Attributes:
+        total: int. Number of things to do; it may be lowered.
+        done: int. Number of things that are done.
+    """
+
+    def __init__(
+        self, display: Progress, title: str, total: int, done: int, warm_up: int
+    ):
         self._display = display
         self._title = title
-        self._total = total
-        self._first = self.done = done
-        self._task = display.add_task(title, total=total, note="")
-        if done:
-            display.reset(self._task, completed=done, total=total)
-        self._started = self._said = time.monotonic()
+        self.total = total
+        self.done = done
+        self._task = display.add_task(
+            title, total=total, completed=done, left=UNKNOWN, note=""
+        )
+        self._logged = time.monotonic()
+        self._warm_up = warm_up  # advances that are yet to be left out
+        self._rated_since, self._rated = self._logged, 0
 
     def advance(self, number: int, note: str = "") -> None:
-        """Counts things done; the note stands at the end of the line."""
+        """Counts `number` more as done; the note ends the line."""
         self.done += number
-        self._display.update(self._task, advance=number, note=note)
+        if self._warm_up > 0:
+            self._warm_up -= 1
+            self._rated_since = time.monotonic()
+        else:
+            self._rated += number
+        self._show(note)
+
+    def skip(self, number: int) -> None:
+        """Counts `number` more as done that took no work."""
+        self.done += number
+        self._show("")
+
+    def _show(self, note: str) -> None:
         now = time.monotonic()
-        if not self._display.console.is_terminal:
-            if now - self._said >= SECONDS_A_LINE:
-                self._said = now
-                rate = (self.done - self._first) / (now - self._started)
-                left = (self._total - self.done) / rate
-                say(
-                    f"{self._title}: {self.done}/{self._total}, "
-                    f"{rate:.2f}/s, {left:.0f} s left {note}"
-                )
+        seconds = now - self._rated_since
+        rate = self._rated / seconds if self._rated and seconds else None
+        left = UNKNOWN
+        if rate:
+            left_seconds = round(max(0, self.total - self.done) / rate)
+            left = str(datetime.timedelta(seconds=left_seconds))
+        self._display.update(
+            self._task,
+            completed=self.done,
+            total=self.total,
+            left=left,
+            note=note,
+        )
+        if self._display.console.is_terminal:
+            return
+        if now - self._logged >= SECONDS_A_LINE:
+            self._logged = now
+            parts = [f"{self._title}: {self.done:,}/{self.total:,}"]
+            if rate:
+                parts += [f"{rate:,.2f}/s", f"{left} left"]
+            say(", ".join([*parts, note] if note else parts))
 
 
 @contextlib.contextmanager
-def progress(title: str, total: int, done: int = 0) -> Iterator[Bar]:
+def progress(
+    title: str, total: int, done: int = 0, warm_up: int = 1
+) -> Iterator[Bar]:
     """Shows a progress bar on stderr while the block runs.
 
-    Where stderr is a file, what takes long says a line now and then.
+    Where stderr is not a terminal, a line is written every
+    `SECONDS_A_LINE` seconds instead.
 
     Args:
         title: str. What is being done.
-        total: int. Things to do.
-        done: int. Things done before, not counted in the rate.
+        total: int. Number of things to do.
+        done: int. How many of them were done before; the rate does not count
+            them.
+        warm_up: int. Number of first advances that the rate does not count;
+            where several processes work at a time, as many as these.
     """
     console = Console(stderr=True)
     display = Progress(
@@ -69,14 +112,13 @@ def progress(title: str, total: int, done: int = 0) -> Iterator[Bar]:
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]} left", markup=False),
         TextColumn("{task.fields[note]}", markup=False),
         console=console,
         disable=not console.is_terminal,
     )
     with display:
-        yield Bar(display, title, total, done)
+        yield Bar(display, title, total, done, warm_up)
 
 
 def print_table(

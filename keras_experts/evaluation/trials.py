@@ -83,7 +83,7 @@ def run_trials(
         trials: Trial; the same one may be there several times.
         folder: of the records.
         processes: int. Trials at a time, each on its share of the cores.
-        title: str. What the progress bar says.
+        title: str. The title of the progress bar.
 
     Returns:
         list of dict, one a trial: `accuracy`; or `failed` with the reason, if
@@ -101,7 +101,7 @@ def run_trials(
         else:
             records[trial.key] = record
     number = len({trial.key for trial in trials})
-    with progress(title, number, number - len(todo)) as bar:
+    with progress(title, number, number - len(todo), processes) as bar:
         for key, record in _run_all(list(todo.values()), processes):
             records[key] = record
             if UNABLE in record:

@@ -103,14 +103,14 @@ class Features:
             candidates: Candidate, in the order to compute them.
             indices: int array `(n,)` of images, each once.
             on_ready: called once for each candidate that did not fail.
-            bar: progress bar that counts passes.
+            bar: Bar. Counts forward passes.
         """
         groups: dict[Source, list[Candidate]] = {}
         for candidate in candidates:
             described = self._describe(candidate)
             if described is None:
                 if bar is not None:
-                    bar.advance(len(indices))
+                    bar.skip(len(indices))
                 continue
             groups.setdefault(described.source, []).append(candidate)
         step = max(1, ROWS_AT_ONCE // len(indices))
@@ -254,7 +254,7 @@ class Features:
             unwritten.flush()
         left = len(candidates) * len(missing) - done
         if bar is not None and left:
-            bar.advance(left)
+            bar.skip(left)
 
     def _runner(self, source: Source):
         """Gives what computes: this process, or one for this thread."""
@@ -277,8 +277,12 @@ class Features:
                 self.computed += number
             else:
                 self.found += number
-            if bar is not None and number:
+            if bar is None or not number:
+                return
+            if is_new:
                 bar.advance(number)
+            else:
+                bar.skip(number)
 
     def _read(self, candidate: Candidate, indices: np.ndarray) -> dict:
         cache, key = self._place(candidate)

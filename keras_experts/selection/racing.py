@@ -145,7 +145,7 @@ def race(
         racing: Racing.
         leave_out: function of a candidate that the strategy cannot score, and
             the reason.
-        task: str. What the progress bar calls it.
+        task: str. Its name in the progress bar.
 
     Returns:
         Result.
@@ -156,9 +156,10 @@ def race(
     # Those that failed on another task would only fail again.
     able = [c for c in candidates if c.handle not in features.failed]
     run = _Run(strategy, features, able, indices, labels, racing, leave_out)
-    with progress(f"racing on {task}", run.most_passes) as bar:
+    with progress(f"racing on {task}", run.most_passes_left) as bar:
         while run.is_open:
             run.next_round(bar)
+            bar.total = bar.done + run.most_passes_left
     return run.result()
 
 
@@ -244,11 +245,15 @@ class _Run:
         self._seconds = {c.handle: 0.0 for c in candidates}
         self._rounds: list[Round] = []
         self._passes = self._seen = 0
-        self.most_passes = 0
-        for examples, keep in self._plan:
-            self.most_passes += keep * (examples - self._seen)
-            self._seen = examples
-        self._seen = 0
+
+    @property
+    def most_passes_left(self) -> int:
+        """The number of forward passes if no other candidate is eliminated."""
+        passes, seen = 0, self._seen
+        for examples, keep in self._plan[len(self._rounds) :]:
+            passes += min(keep, len(self._alive)) * (examples - seen)
+            seen = examples
+        return passes
 
     @property
     def is_open(self) -> bool:

@@ -79,7 +79,7 @@ class Trainer:
             streams: Stream, one for each of the plan's.
             preprocess: function of an image and a seed `(2,)` to a float image
                 of fixed size, values in [0, 1].
-            title: str. What the progress bar says.
+            title: str. The title of the progress bar.
             folder: where checkpoints, `metrics.jsonl` and TensorBoard scalars
                 go, and what a killed run left is found; or None for none.
             settings: dict. What the run is made with; a checkpoint of another
@@ -176,19 +176,17 @@ class Trainer:
             self._last_losses[groups[groups >= 0]] = loop[groups >= 0]
             step += number
             losses.append(loop)
-            # The first loop compiles.
             images = int((groups >= 0).sum()) * self.plan.batch_size
-            if len(losses) > 1:
-                rates.append((images, seconds))
             figures = {
                 **loss_figures(loop, groups, self._names),
                 "learning_rate": self.sgd.rate_at(step - 1),
                 "images_per_second": round(images / seconds, 2),
             }
-            bar.advance(
-                number,
-                f"loss {figures['loss']:.3f}, {images / seconds:,.0f} images/s",
-            )
+            note = f"loss {figures['loss']:.3f}"
+            if len(losses) > 1:  # the first loop compiles
+                rates.append((images, seconds))
+                note += f", {images / seconds:,.0f} images/s"
+            bar.advance(number, note)
             if watcher:
                 watcher.write(step, figures)
             stop, seconds = self._agree(signals, seconds)

@@ -40,7 +40,7 @@ NO_TENSORFLOW = [
         )
     ),
     *(PACKAGE / name for name in ("config.py", "console.py", "files.py")),
-    *(PACKAGE / name for name in ("checks.py", "templates.py")),
+    *(PACKAGE / name for name in ("checks.py", "locking.py", "templates.py")),
     *(PACKAGE / "commands").glob("*.py"),
     *(PACKAGE / "flags").glob("*.py"),
 ]

@@ -1,5 +1,6 @@
 """Adding modules to a collection, with their archives and cards."""
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -17,7 +18,7 @@ from keras_experts.exporting import archives
 from keras_experts.exporting import cards
 from keras_experts.exporting.bank_module import write_bank
 from keras_experts.exporting.extras import Extras
-from keras_experts.exporting.locking import lock
+from keras_experts.locking import locked
 from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.backbone import BitResNet
@@ -83,8 +84,8 @@ class CollectionWriter:
     def __init__(self, output: Path, publication: Publication):
         self._output = output
         self._publication = publication
-        output.mkdir(parents=True, exist_ok=True)
-        self._lock = lock(output)
+        self._lock = contextlib.ExitStack()
+        self._lock.enter_context(locked(output))
         try:
             known = (output / handles.COLLECTION_FILE).exists()
             rows = handles.read_rows(output) if known else []

@@ -13,7 +13,7 @@ from keras_experts import files
 from keras_experts.exporting.collection import export_run
 from keras_experts.exporting.collection_writer import CollectionWriter
 from keras_experts.exporting.collection_writer import Publication
-from keras_experts.exporting.locking import LOCK_FILE
+from keras_experts.locking import LOCK_FILE
 from keras_experts.models import bit_resnet
 from keras_experts.saved_models import handles
 
@@ -92,8 +92,7 @@ def test_what_an_older_version_held_is_a_new_version(networks, tmp_path):
 def test_last_part_of_a_handle_is_checked(networks, tmp_path, name):
     with pytest.raises(ValueError, match="`name` must match"):
         add(tmp_path / "c", networks[0], name)
-    assert [path.name for path in tmp_path.iterdir()] == ["c"]
-    assert not (tmp_path / "c" / "acme").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_samples_make_a_new_version(run_dir, tmp_path):
@@ -111,7 +110,7 @@ def test_samples_make_a_new_version(run_dir, tmp_path):
 
 def test_collection_has_one_writer_at_a_time(networks, tmp_path):
     with CollectionWriter(tmp_path, Publication("acme")) as writer:
-        with pytest.raises(BlockingIOError, match="one writer at a time"):
+        with pytest.raises(BlockingIOError, match="Another process is writing"):
             CollectionWriter(tmp_path, Publication("acme"))
         writer.add_network("baseline", networks[0], ROW, tmp_path)
         writer.finish()
@@ -140,4 +139,4 @@ def test_killed_writer_leaves_no_lock(networks, tmp_path):
             add(tmp_path, networks[0])
         os.kill(process.pid, signal.SIGKILL)
     assert len(add(tmp_path, networks[0])) == 1
-    assert LOCK_FILE in os.listdir(tmp_path)
+    assert LOCK_FILE not in os.listdir(tmp_path)

@@ -1,5 +1,6 @@
-"""Selection and transfer in one, as scikit-learn has its classifiers."""
+"""Selection and transfer in one scikit-learn classifier."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,30 +10,34 @@ from sklearn.base import BaseEstimator
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from keras_experts import files
 from keras_experts.data import folders
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.labeled_images import from_contents
 from keras_experts.data.tasks import Task
+from keras_experts.evaluation.prediction import load_classifier
+from keras_experts.evaluation.prediction import make_predictor
 from keras_experts.saved_models.keras_models import module_of
 from keras_experts.selection.selector import select
-from keras_experts.training import schedules
-from keras_experts.training.rates import choose_recipe
-from keras_experts.training.rates import recipes_of
-from keras_experts.training.transfer import Recipe
-from keras_experts.training.transfer import Transfer
+from keras_experts.training.evaluation import Predictor
+from keras_experts.training.finetuning import finetune
 
 
 class ExpertClassifier(ClassifierMixin, BaseEstimator):
-    """Picks the best module of a pool for some images, and fine-tunes it.
+    """A classifier that picks the best module of a pool and fine-tunes it.
+
+    A fitted classifier holds everything that it needs to predict: it can be
+    pickled, dumped with joblib, copied, and written with `save`.
 
     Args:
         modules: as the experts of `select`.
         strategy: as in `select`.
-        num_images: int. As in `Recipe`, and so is the next.
+        num_images: int. As in `finetune`, or None to choose it for the module
+            and the images; so are the next two.
         batch_size: int.
-        base_learning_rate: float, or several. As in `finetune`.
-        seed: int. Of the order of images.
+        base_learning_rate: float, or several.
+        seed: int. Seed of the order of the training images.
         trust: bool. As in `select`.
 
     Attributes:
@@ -48,8 +53,8 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         modules: Sequence = (),
         strategy="knn",
         num_images: int | None = None,
-        batch_size: int = schedules.BATCH_SIZE,
-        base_learning_rate=schedules.BASE_LEARNING_RATE,
+        batch_size: int | None = None,
+        base_learning_rate: float | Sequence[float] | None = None,
         seed: int = 0,
         trust: bool = False,
     ):
@@ -62,7 +67,7 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         self.trust = trust
 
     def fit(self, X, y) -> "ExpertClassifier":
-        """Selects and fine-tunes.
+        """Selects a module and fine-tunes it.
 
         Args:
             X: uint8 images `(n, height, width[, 1 or 3])`, or paths of n image
@@ -70,15 +75,13 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
             y: labels `(n,)`, numbers or texts, of at least two classes.
 
         Raises:
-            ValueError: if images and labels do not fit, a file is no image, or
-                no module works.
+            ValueError: if images and labels do not fit, a file is not an
+                image, or no module works.
         """
         classes, labels = np.unique(np.asarray(y), return_inverse=True)
         names = [str(label) for label in classes]
         images = _to_images(X, labels, names)
-        recipe = Recipe(self.num_images, self.batch_size)
-        recipes = recipes_of(self.base_learning_rate, recipe)
-        task = Task("the images", images, images.take(0))
+        task = Task("images", images, images.take(0))
         pool = [
             module_of(module) if isinstance(module, keras.Model) else module
             for module in self.modules
@@ -90,27 +93,71 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
             num_examples=images.num_examples,
             trust=self.trust,
         )
-        keras.utils.set_random_seed(self.seed)
-        transfer = Transfer(selection.best.module, len(names), trust=self.trust)
-        recipe, _ = choose_recipe(
-            transfer, images, recipes, self.seed, task.name
-        )
-        transfer.fit(images, recipe, self.seed, task.name)
+        with tempfile.TemporaryDirectory() as folder:
+            output = Path(folder) / "finetuned"
+            finetune(
+                selection.best.module,
+                task,
+                output,
+                num_images=self.num_images,
+                batch_size=self.batch_size,
+                base_learning_rate=self.base_learning_rate,
+                seed=self.seed,
+                trust=self.trust,
+            )
+            written = [path for path in output.rglob("*") if path.is_file()]
+            self._files = {
+                path.relative_to(output).as_posix(): path.read_bytes()
+                for path in written
+            }
         self.classes_, self.selection_ = classes, selection
-        self._transfer = transfer
+        self._predictor = None
         return self
 
     def predict_proba(self, X) -> np.ndarray:
-        """Gives probabilities `(n, classes)`, in the order of `classes_`."""
+        """Returns probabilities `(n, classes)`, in the order of `classes_`."""
         check_is_fitted(self)
         labels = np.zeros(len(X), np.int64)
         images = _to_images(X, labels, [str(c) for c in self.classes_])
-        return self._transfer.probabilities(images)
+        if self._predictor is None:
+            self._predictor = self._load()
+        return self._predictor(images)
 
     def predict(self, X) -> np.ndarray:
-        """Gives the most probable labels `(n,)`."""
+        """Returns the most probable labels `(n,)`."""
         best = self.predict_proba(X).argmax(axis=1)
         return self.classes_[best]
+
+    def save(self, path: str | Path) -> None:
+        """Writes the fitted classifier as `finetune` writes its result.
+
+        `keras-experts predict --model PATH` and `keras.saving.load_model`
+        (of `model.keras`) read it.
+
+        Args:
+            path: folder to make; must be new or empty.
+
+        Raises:
+            FileExistsError: if the folder holds something.
+        """
+        check_is_fitted(self)
+        with files.whole_folder(path) as directory:
+            self._write(directory)
+
+    def _write(self, directory: Path) -> None:
+        for name, content in self._files.items():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            (directory / name).write_bytes(content)
+
+    def _load(self) -> Predictor:
+        with tempfile.TemporaryDirectory() as folder:
+            self._write(Path(folder))
+            module, metadata = load_classifier(folder, self.trust)
+        return make_predictor(module, metadata["image_size"])
+
+    def __getstate__(self) -> dict:
+        # TensorFlow's functions cannot be pickled; the files can.
+        return {**super().__getstate__(), "_predictor": None}
 
 
 def _to_images(X, labels: np.ndarray, class_names: list[str]) -> LabeledImages:

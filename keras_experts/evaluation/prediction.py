@@ -1,5 +1,7 @@
 """Labelled probabilities for images and texts, from a fine-tuned classifier."""
 
+import functools
+from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from keras_experts.data.preprocessing import resize
 from keras_experts.mediums import TEXTS
 from keras_experts.saved_models.handles import read_metadata
 from keras_experts.saved_models.loading import load_module
+from keras_experts.training.evaluation import Predictor
 from keras_experts.training.finetuning import MODULE_FOLDER
+from keras_experts.training.runtime import Runtime
 
 
 def predict(
@@ -38,15 +42,7 @@ def predict(
         ValueError: if the model is no classifier, a folder has no image, or
             no file is a whole image.
     """
-    inner = Path(model) / MODULE_FOLDER
-    handle = str(inner if inner.is_dir() else model)
-    module = load_module(handle, trust)
-    metadata = read_metadata(handle)
-    if "class_names" not in metadata:
-        raise ValueError(
-            "A model to predict with must be one that `finetune` wrote. "
-            f"Received: {model}, which names no classes."
-        )
+    module, metadata = load_classifier(model, trust)
     names = metadata["class_names"]
     if metadata.get("medium") == TEXTS:
         found = _read_texts(paths)
@@ -75,6 +71,55 @@ def predict(
             f"Received: {len(files)}, none of which is."
         )
     return rows
+
+
+def load_classifier(
+    model: str | Path, trust: bool = False
+) -> tuple[Callable, dict]:
+    """Loads a classifier that `finetune` wrote.
+
+    Args:
+        model: the output folder of `finetune`, or its `module/`.
+        trust: bool. As in `load_module`.
+
+    Returns:
+        The function of a batch of images or texts to logits, and the
+        module's metadata.
+
+    Raises:
+        FileNotFoundError: if the model is not there.
+        ValueError: if the model is not a classifier.
+    """
+    inner = Path(model) / MODULE_FOLDER
+    handle = str(inner if inner.is_dir() else model)
+    module = load_module(handle, trust)
+    metadata = read_metadata(handle)
+    if "class_names" not in metadata:
+        raise ValueError(
+            "A model to predict with must be one that `finetune` wrote. "
+            f"Received: {model}, which names no classes."
+        )
+    return module, metadata
+
+
+def make_predictor(module: Callable, image_size: int) -> Predictor:
+    """Builds the function of labeled images to class probabilities.
+
+    Args:
+        module: function of images to logits, as `load_classifier` returns it.
+        image_size: int. Height and width that it takes, pixels.
+
+    Returns:
+        Predictor, which returns float32 `(n, classes)`.
+    """
+    runtime = Runtime(compile=False)
+    return Predictor(
+        module,
+        runtime.make_strategy(),
+        runtime,
+        functools.partial(resize, image_size=image_size),
+        tf.nn.softmax,
+    )
 
 
 def _row(file: str, probabilities: np.ndarray, names: list[str]) -> dict:

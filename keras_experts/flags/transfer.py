@@ -66,16 +66,27 @@ def _add_finetune(parsers) -> None:
     add_task(command, None)
     add = command.add_argument
     add("--output", required=True, help="folder to make")
-    add("--num_images", type=int, help="images to pass [BiT-HyperRule's]")
-    add("--batch_size", type=int, default=512, help="[512]")
+    add(
+        "--num_images",
+        type=int,
+        metavar="COUNT",
+        help="Images to train on, repeats counted (default: chosen for the "
+        "module and the task).",
+    )
+    add(
+        "--batch_size",
+        type=int,
+        metavar="COUNT",
+        help="Images per training step (default: 32).",
+    )
     add(
         "--base_learning_rate",
         type=float,
         nargs="+",
-        default=[0.003],
         metavar="RATE",
-        help="at 512 images a step; of several the best on a fifth of the "
-        "training images [0.003]",
+        help="Learning rate at a batch size of 512. If you pass several, the "
+        "best on a fifth of the training images is used (default: three "
+        "rates, chosen for the module).",
     )
     add("--image_size", type=int, help="pixels [the module's own]")
     what = "of black and white, for anybody's module [0 1]"

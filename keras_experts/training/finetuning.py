@@ -26,14 +26,13 @@ from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import text_modules
 from keras_experts.saved_models.keras_models import module_of
-from keras_experts.training import schedules
 from keras_experts.training.best_state import BestState
 from keras_experts.training.best_state import Validation
 from keras_experts.training.classifier_module import write_classifier
 from keras_experts.training.classifier_module import write_text_classifier
 from keras_experts.training.features import UNIT_RANGE
 from keras_experts.training.rates import choose_recipe
-from keras_experts.training.rates import recipes_of
+from keras_experts.training.recipe_options import RecipeOptions
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.transfer import Recipe
 from keras_experts.training.transfer import Transfer
@@ -54,8 +53,8 @@ def finetune(
     data_dir: str | None = None,
     num_examples: int | None = None,
     num_images: int | None = None,
-    batch_size: int = schedules.BATCH_SIZE,
-    base_learning_rate: float | Sequence[float] = schedules.BASE_LEARNING_RATE,
+    batch_size: int | None = None,
+    base_learning_rate: float | Sequence[float] | None = None,
     momentum: float = 0.9,
     image_size: int | None = None,
     flip: bool = False,
@@ -72,8 +71,12 @@ def finetune(
 ) -> dict:
     """Fine-tunes a whole module with a new head (paper, section 5.1).
 
-    The length, the warm-up, the three divisions of the rate and mixup are
-    those of the BiT-HyperRule, stretched over `num_images`.
+    The warm-up, the three divisions of the learning rate and mixup are those
+    of the BiT-HyperRule, stretched over `num_images`. The length, the batch
+    size and the learning rates are chosen for the size of the network and the
+    number of training examples unless they are given. For the paper's
+    BiT-HyperRule on a small task, pass `num_images=256_000`,
+    `batch_size=512` and `base_learning_rate=0.003`.
 
     Args:
         module: str. Path or URL of a reusable SavedModel; `MODULE#name` is an
@@ -90,13 +93,13 @@ def finetune(
             goes on from what lies beside it.
         data_dir: str. The folder of TFDS data sets, or None.
         num_examples: int. Training images, at most; None for all.
-        num_images: int. Images to pass, repeats counted, or None for the
-            rule's (256,000 for small sets).
-        batch_size: int. Images a step, at most half of all; the rate scales
-            with it.
-        base_learning_rate: float. Rate at batch size 512. Or several: each is
-            tried on four fifths of the training images, and that is taken
-            which is best on the fifth.
+        num_images: int. Images to train on, repeats counted, or None to
+            choose.
+        batch_size: int. Images per step, at most half of `num_images`, or
+            None to choose. The learning rate scales with it.
+        base_learning_rate: float. Learning rate at batch size 512, or None to
+            choose. If there are several, each is tried on four fifths of the
+            training images; the best on the remaining fifth is used.
         momentum: float. In [0, 1).
         image_size: int. Pixels, or None for the module's own.
         flip: bool. Whether to mirror half of the images; only where a
@@ -130,15 +133,13 @@ def finetune(
     module = module_of(module)
     if image_size is not None:
         check_at_least(image_size=(image_size, 1))
+    options = RecipeOptions(num_images, batch_size, base_learning_rate)
     recipe = Recipe(
-        num_images,
-        batch_size,
         momentum=momentum,
         flip=flip,
         max_shift=max_shift,
         groups=tuple(groups),
     )
-    recipes = recipes_of(base_learning_rate, recipe)
     looks = Validation(validation, patience=patience)
     if strategy == "multi_worker":
         raise ValueError(
@@ -158,8 +159,6 @@ def finetune(
             "precision": precision,
             "input_range": list(input_range),
             **dataclasses.asdict(looks),
-            **dataclasses.asdict(recipe),
-            "rates": list(recipes),
         }
         task, held_out = looks.hold_out(task)
         lonely = task.check_classes(task.train.labels)
@@ -176,6 +175,14 @@ def finetune(
             precision,
             tuple(input_range),
         )
+        recipes = options.recipes(
+            recipe,
+            transfer.model.count_params(),
+            task.train.num_examples,
+            task.medium,
+        )
+        recipe = next(iter(recipes.values()))
+        settings |= dataclasses.asdict(recipe) | {"rates": list(recipes)}
         settings |= transfer.inputs.facts
         unfinished = _unfinished(output, settings)
         run = (seed, task.name, unfinished, settings)

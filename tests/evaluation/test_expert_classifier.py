@@ -1,9 +1,16 @@
+import copy
+import pickle
+import subprocess
+import sys
+
+import joblib
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import keras_experts
+from keras_experts.evaluation.prediction import predict
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +56,55 @@ def test_arrays_are_classified_as_their_files(fitted, files):
         fitted.predict_proba(paths[:9]),
         atol=1e-5,
     )
+
+
+PREDICT_ELSEWHERE = """
+import pickle, sys
+import numpy as np
+
+with open(sys.argv[1], "rb") as file:
+    classifier = pickle.load(file)
+np.save(sys.argv[2], classifier.predict_proba(sys.argv[3:]))
+"""
+
+
+def test_pickle_predicts_the_same_in_another_process(fitted, files, tmp_path):
+    paths = [str(path) for path in files[0][:9]]
+    (tmp_path / "classifier.pkl").write_bytes(pickle.dumps(fitted))
+    arguments = [tmp_path / "classifier.pkl", tmp_path / "found.npy", *paths]
+    subprocess.run(
+        [sys.executable, "-c", PREDICT_ELSEWHERE, *arguments], check=True
+    )
+    found = np.load(tmp_path / "found.npy")
+    np.testing.assert_array_equal(found, fitted.predict_proba(paths))
+
+
+def test_copies_predict_the_same(fitted, files, tmp_path):
+    joblib.dump(fitted, tmp_path / "classifier.joblib")
+    expected = fitted.predict_proba(files[0][:9])
+    for other in (
+        copy.deepcopy(fitted),
+        joblib.load(tmp_path / "classifier.joblib"),
+    ):
+        found = other.predict_proba(files[0][:9])
+        np.testing.assert_array_equal(found, expected)
+        assert other.get_params() == fitted.get_params()
+
+
+def test_saved_classifier_is_what_finetune_writes(fitted, files, tmp_path):
+    paths, _ = files
+    fitted.save(tmp_path / "saved")
+    written = {path.name for path in (tmp_path / "saved").iterdir()}
+    assert {"module", "model.keras", "metrics.json", "report.html"} <= written
+    rows = predict(tmp_path / "saved", paths[:9])
+    assert [row["class"] for row in rows] == list(fitted.predict(paths[:9]))
+    with pytest.raises(FileExistsError, match="saved"):
+        fitted.save(tmp_path / "saved")
+
+
+def test_classifier_that_is_not_fitted_is_not_saved(tmp_path):
+    with pytest.raises(NotFittedError):
+        keras_experts.ExpertClassifier(["builtin"]).save(tmp_path / "saved")
 
 
 def test_clone_has_the_settings_and_is_not_fitted(fitted, files):

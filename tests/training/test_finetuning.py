@@ -101,6 +101,7 @@ def test_stopped_run_goes_on_and_ends_the_same(
             tmp_path / name,
             num_images=320,
             batch_size=16,
+            base_learning_rate=0.003,
             compile=False,
         )
 
@@ -170,7 +171,24 @@ def test_same_seed_gives_the_same_result(baseline_module, tmp_path, compile):
         assert metrics[0][key] == metrics[1][key]
 
 
-def test_length_is_the_rule_s_by_default(baseline_module, monkeypatch):
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({}, {"num_steps": 100, "batch_size": 32, "rate": 0.4}),
+        (
+            {
+                "num_images": 256_000,
+                "batch_size": 512,
+                "base_learning_rate": 0.003,
+            },
+            {"num_steps": 500, "batch_size": 512, "rate": 0.003},
+        ),
+    ],
+    ids=["defaults", "the paper's rule"],
+)
+def test_first_training_has_the_chosen_or_given_settings(
+    baseline_module, monkeypatch, settings, steps
+):
     seen = {}
 
     def stop(num_train, num_steps, batch_size, rate):
@@ -181,9 +199,12 @@ def test_length_is_the_rule_s_by_default(baseline_module, monkeypatch):
     monkeypatch.setattr(name, stop)
     with pytest.raises(KeyboardInterrupt):
         keras_experts.finetune(
-            baseline_module, synthetic.digits_task(100), "never-made"
+            baseline_module,
+            synthetic.digits_task(100),
+            "never-made",
+            **settings,
         )
-    assert seen == {"num_steps": 500, "batch_size": 512, "rate": 0.003}
+    assert seen == steps
 
 
 def test_nothing_is_left_of_a_failed_run(baseline_module, tmp_path):

@@ -1,28 +1,31 @@
-"""Labelled texts: CSV and JSONL files with the columns `text` and `label`.
+"""Labelled texts: files of texts as sets of examples.
 
 A text is kept as the bytes of its UTF-8, and tokenised only when batches are
 made.
 """
 
-import contextlib
-import csv
+import collections
 import dataclasses
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from keras_experts.data.folders import name_left_out
+from keras_experts.console import say
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.labeled_images import from_contents
-from keras_experts.files import open_text
 from keras_experts.mediums import TEXTS
+from keras_experts.text import columns as text_columns
+from keras_experts.text import tables
+from keras_experts.text.columns import Columns
 
-ENDINGS = (".csv", ".jsonl")
-TEXT, LABEL = "text", "label"
-MAX_FIELD = 2**31 - 1  # Python's own limit is 131,072 characters
+# Stems of the files of a folder, in lower case.
+TRAIN_STEMS = ("train", "training")
+TEST_STEMS = ("test", "testing")
+SHOWN_PLACES = 5  # of the rows that share a fault
+EMPTY, NOT_UTF8 = "an empty text", "bytes that are not UTF-8"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,71 +34,137 @@ class TextRow:
 
     Attributes:
         text: bytes. UTF-8.
-        label: str. As it stands there, or None where there is none.
-        name: str. Where it stands.
+        label: str. The name of its class, or None where it has none.
+        name: str. Where it is found, for messages.
+        row: int. Its number among the records of its file, from 1.
     """
 
     text: bytes
     label: str | None
     name: str
+    row: int = 1
 
 
 def is_text_file(path: str | Path) -> bool:
-    """Tells whether a file is a CSV with a column `text`, or JSONL."""
+    """Returns whether a file is a table of texts, not of images."""
     path = Path(path)
-    if not path.is_file() or path.suffix not in ENDINGS:
+    kind = tables.kind_of(path)
+    if kind is None or not path.is_file():
         return False
-    if path.suffix == ".jsonl":
+    if kind == tables.JSON:
         return True
-    with open_text(path, errors="surrogateescape") as lines:
-        return TEXT in next(csv.reader(lines), ())
+    header = tables.read_header(path)
+    return text_columns.has_texts(header) and "image" not in header
 
 
-def read_texts(path: str | Path, labelled: bool = True) -> list[TextRow]:
-    """Reads a file of texts.
+def read_texts(
+    path: str | Path, labelled: bool = True, columns: Columns = Columns()
+) -> list[TextRow]:
+    """Reads a file of texts, and reports in one line what was read.
 
-    A row that has no text, no label or bytes that are no UTF-8 is named on
-    stderr and left out.
+    A row without a text or a label, a damaged one, and one whose bytes are not
+    UTF-8 are counted in that line and skipped.
 
     Args:
-        path: of a CSV or a JSONL file.
+        path: of a CSV, TSV or JSONL file, compressed with gzip or not; "-" is
+            standard input.
         labelled: bool. Whether rows must have a label.
+        columns: Columns. Names of the columns, where they are not usual ones.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it has no such columns, a line is no JSON object, or no
-            row is left.
+        ValueError: if it has no such columns, or no row that can be read.
     """
-    path = Path(path)
-    read = _read_jsonl if path.suffix == ".jsonl" else _read_csv
-    rows, failed = [], {}
-    for line, fields in read(path, labelled):
-        name = f"{path}, line {line}"
+    return rows_of(tables.read_table(path), path, labelled, columns)
+
+
+def rows_of(
+    table: tables.Table, path: str | Path, labelled: bool, columns: Columns
+) -> list[TextRow]:
+    """Returns the texts of a table; `read_texts` says more."""
+    text = text_columns.find_text(table.columns, columns.text, path)
+    label = None
+    if labelled:
+        label = text_columns.find_label(table.columns, columns.label, path)
+    rows, skipped = [], {}
+    for number, record in enumerate(table.records, start=1):
         try:
-            rows.append(_row(fields, labelled, name))
+            rows.append(_row(record, text, label, path, number))
         except ValueError as error:
-            failed[name] = str(error)
+            skipped[record.place] = str(error)
     if not rows:
-        reason = next(iter(failed.values()), "it has no row")
         raise ValueError(
             "A file of texts must have a row that can be read. "
-            f"Received: {path} with none ({reason})."
+            f"Received: {path} with {summarize(skipped, 'row')}."
         )
-    name_left_out(failed)
+    _report(table, rows, skipped, path, text, label)
     return rows
 
 
-def read_nodes(path: str | Path) -> list[tuple[TextRow, tuple[str, ...]]]:
+def _report(
+    table: tables.Table,
+    rows: list[TextRow],
+    skipped: Mapping[str, str],
+    path: str | Path,
+    text: str,
+    label: str | None,
+) -> None:
+    read = f"{len(rows):,} text{'s' * (len(rows) != 1)}"
+    named = f"column {text!r}"
+    if label is not None:
+        num_classes = len({row.label for row in rows})
+        read += f" of {num_classes:,} class{'es' * (num_classes != 1)}"
+        named = f"columns {text!r} and {label!r}"
+    line = f"Read {path}: {read} ({named}, {table.description})"
+    if skipped:
+        line += f"; skipped {summarize(skipped, 'row')}"
+    say(line)
+
+
+def summarize(skipped: Mapping[str, str], noun: str) -> str:
+    """Returns one phrase for all that was skipped, grouped by the reason.
+
+    Args:
+        skipped: of each place, such as "line 7", the reason.
+        noun: str. What stands in a place.
+    """
+    places = collections.defaultdict(list)
+    for place, reason in skipped.items():
+        places[reason].append(place)
+    groups = [
+        f"{len(group):,} with {reason} ({_shown(group)})"
+        for reason, group in places.items()
+    ]
+    number = f"{len(skipped):,} {noun}{'s' * (len(skipped) != 1)}"
+    return f"{number}: {', '.join(groups)}"
+
+
+def _shown(places: list[str]) -> str:
+    """Lists the first places: "line 3, 4, 7 and 12 more"."""
+    first, *others = places[:SHOWN_PLACES]
+    kind = first.partition(" ")[0]
+    shown = ", ".join(
+        [first, *(p.removeprefix(f"{kind} ") for p in others)]
+    )
+    more = len(places) - SHOWN_PLACES
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def read_nodes(
+    path: str | Path, columns: Columns = Columns()
+) -> list[tuple[TextRow, tuple[str, ...]]]:
     """Reads texts, each with the nodes that its label names, sorted.
 
     Args:
         path: as in `read_texts`; a label is nodes with spaces between them.
+        columns: as in `read_texts`.
     """
-    return [(row, tuple(sorted(row.label.split()))) for row in read_texts(path)]
+    rows = read_texts(path, columns=columns)
+    return [(row, tuple(sorted(row.label.split()))) for row in rows]
 
 
 def key_of(row: TextRow) -> bytes:
-    """Gives what a text is told from others by."""
+    """Returns what a text is told from others by."""
     return row.text
 
 
@@ -110,87 +179,109 @@ def to_texts(
 
 
 def fault_of(text: bytes) -> str | None:
-    """Tells what is wrong with a text, or None."""
+    """Returns what is wrong with a text, or None."""
     try:
-        return None if text.decode("utf-8").strip() else "an empty text"
+        return None if text.decode("utf-8").strip() else EMPTY
     except UnicodeDecodeError:
-        return "bytes that are no UTF-8"
+        return NOT_UTF8
 
 
-def without_faulty(texts: LabeledImages) -> LabeledImages:
-    """Leaves out texts that are empty or no UTF-8, and names them.
+def without_faulty(
+    name: str, sides: Iterable[LabeledImages]
+) -> list[LabeledImages]:
+    """Removes texts that are empty or not UTF-8, and reports them in one line.
+
+    Args:
+        name: str. What the line calls the texts.
+        sides: the sets, such as those to train and to test on.
 
     Raises:
-        ValueError: if none is left.
+        ValueError: if none is left in a set that has some.
     """
-    contents = texts.read(np.arange(texts.num_examples))
-    faults = [fault_of(text) for text in contents]
-    kept = [index for index, fault in enumerate(faults) if fault is None]
-    if not kept:
-        raise ValueError(
-            "A task must have a text that can be read. "
-            f"Received: none of {texts.num_examples}."
+    good, skipped = [], {}
+    for texts in sides:
+        contents = texts.read(np.arange(texts.num_examples))
+        faults = [fault_of(text) for text in contents]
+        kept = [index for index, fault in enumerate(faults) if fault is None]
+        if faults and not kept:
+            raise ValueError(
+                "A task must have a text that can be read. "
+                f"Received: none of {texts.num_examples} of {name}."
+            )
+        skipped.update(
+            {texts.name(i): fault for i, fault in enumerate(faults) if fault}
         )
-    name_left_out(
-        {texts.name(i): fault for i, fault in enumerate(faults) if fault}
+        good.append(texts.subset(kept) if len(kept) < len(faults) else texts)
+    if skipped:
+        say(f"Read {name}: skipped {summarize(skipped, 'text')}")
+    return good
+
+
+def find_sides(path: str | Path) -> tuple[Path, Path | None] | None:
+    """Finds the files of training and test texts that a task's path means.
+
+    Returns:
+        The path of the training texts, and that of the test texts or None;
+        or None where the path is not one of texts.
+
+    Raises:
+        ValueError: if it is a folder of tables of which it is not clear which
+            to read.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        is_text = str(path) == tables.STDIN or (
+            path.suffix != ".npz" and path.is_file()
+        )
+        is_missing_table = tables.kind_of(path) and not path.exists()
+        return (path, None) if is_text or is_missing_table else None
+    found = sorted(
+        file
+        for file in path.iterdir()
+        if tables.kind_of(file) and file.is_file()
     )
-    return texts.subset(kept) if len(kept) < len(faults) else texts
+    train, test = (
+        [f for f in found if tables.stem_of(f).lower() in stems]
+        for stems in (TRAIN_STEMS, TEST_STEMS)
+    )
+    has_folders = any(f.is_dir() for f in path.iterdir())
+    if not found or (has_folders and not train):
+        return None
+    if len(train) != 1 or len(test) > 1:
+        names = ", ".join(file.name for file in found)
+        raise ValueError(
+            "A folder of texts must hold one file of training texts, such as "
+            "train.csv, and at most one of test texts, such as test.csv; "
+            f"name any other file itself. Received: {path} with {names}."
+        )
+    used = {train[0], *test}
+    others = [file.name for file in found if file not in used]
+    if others:
+        say(f"Read {path}: skipped {', '.join(others)}, neither train nor test")
+    return train[0], next(iter(test), None)
 
 
-def _row(fields: dict, labelled: bool, name: str) -> TextRow:
-    text, label = fields.get(TEXT), fields.get(LABEL)
+def _row(
+    record: tables.Record,
+    text_column: str,
+    label_column: str | None,
+    path: str | Path,
+    number: int,
+) -> TextRow:
+    if record.fault is not None:
+        raise ValueError(record.fault)
+    text = record.fields.get(text_column)
     if not isinstance(text, str):
         raise ValueError("no text")
-    # Bytes that are no UTF-8 were read as lone surrogates.
+    # Bytes that are not UTF-8 were read as lone surrogates.
     fault = fault_of(text.encode("utf-8", "surrogatepass"))
     if fault is not None:
         raise ValueError(fault)
-    if isinstance(label, bool) or not isinstance(label, str | int):
-        label = None
-    label = None if label is None else str(label).strip() or None
-    if labelled and label is None:
-        raise ValueError("no label that is a text or a whole number")
-    if label is not None and fault_of(label.encode("utf-8", "surrogatepass")):
-        raise ValueError("a label with bytes that are no UTF-8")
-    return TextRow(text.encode(), label, name)
-
-
-def _read_csv(path: Path, labelled: bool) -> Iterator[tuple[int, dict]]:
-    wanted = {TEXT, LABEL} if labelled else {TEXT}
-    with open_text(path, errors="surrogateescape") as lines, _long_fields():
-        reader = csv.DictReader(lines)
-        if not wanted <= set(reader.fieldnames or ()):
-            raise ValueError(
-                "A CSV of texts must have the columns "
-                f"{','.join(sorted(wanted, reverse=True))}. "
-                f"Received: {path} with {reader.fieldnames}."
-            )
-        for fields in reader:
-            yield reader.line_num, fields
-
-
-def _read_jsonl(path: Path, labelled: bool) -> Iterator[tuple[int, dict]]:
-    with open_text(path, errors="surrogateescape") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                fields = json.loads(line)
-            except json.JSONDecodeError:
-                fields = None
-            if not isinstance(fields, dict):
-                raise ValueError(
-                    "A line of a JSONL file must be a JSON object. "
-                    f"Received: {path}, line {number}: {line[:60]!r}."
-                )
-            yield number, fields
-
-
-@contextlib.contextmanager
-def _long_fields() -> Iterator[None]:
-    """Lets a field of a CSV be a whole document."""
-    before = csv.field_size_limit(MAX_FIELD)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
+    label = None
+    if label_column is not None:
+        label = text_columns.label_of(record.fields.get(label_column))
+        if label is None:
+            raise ValueError("no label")
+        if fault_of(label.encode("utf-8", "surrogatepass")):
+            raise ValueError("a label of bytes that are not UTF-8")
+    return TextRow(text.encode(), label, f"{path}, {record.place}", number)

@@ -223,7 +223,8 @@ class LoadedSource:
             index = tf.constant(self._experts[part])
             return self._bank(self.compiles, images, index)
         if part not in self._calls:
-            self._calls[part] = _Call(self._part(part))
+            can_compile = self._source.medium != TEXTS
+            self._calls[part] = _Call(self._part(part), can_compile)
         return self._calls[part](self.compiles, images)
 
     def _part(self, part: str | None) -> Callable:
@@ -242,11 +243,19 @@ class _Refused(Exception):
 
 
 class _Call:
-    """A function, compiled with XLA where that pays and it can be."""
+    """A function, compiled with XLA where that pays and it can be.
 
-    def __init__(self, function: Callable):
+    Args:
+        function: function of tensors.
+        can_compile: bool. Whether XLA may be tried. It must not be for
+            functions of strings: XLA ends the process on some of them.
+    """
+
+    def __init__(self, function: Callable, can_compile: bool = True):
         self._function = function
-        self._compiled = tf.function(function, jit_compile=True)
+        self._compiled = (
+            tf.function(function, jit_compile=True) if can_compile else None
+        )
         self._traced = tf.function(function)
         self._broken: set[Callable] = set()
 
@@ -255,7 +264,7 @@ class _Call:
         # functions are not made for tracing.
         ways = [self._compiled] if compiles else []
         for way in (*ways, self._traced):
-            if way not in self._broken:
+            if way is not None and way not in self._broken:
                 try:
                     return way(*arguments)
                 except Exception:

@@ -58,7 +58,9 @@ def describe(
             of.
     """
     if candidate.function is not None:
-        size = _checked_size(candidate, handles.DEFAULT_IMAGE_SIZE)
+        size = 0
+        if medium != TEXTS:
+            size = _checked_size(candidate, handles.DEFAULT_IMAGE_SIZE)
         source = Source(
             *(candidate.handle, size, candidate.input_range),
             *(candidate.function, medium),

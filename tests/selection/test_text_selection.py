@@ -193,3 +193,31 @@ def test_images_never_import_the_extra(image_folder, baseline_module):
         "sys.exit('tensorflow_text' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_functions_of_texts_are_never_compiled(task, monkeypatch):
+    from keras_experts.selection import embeddings
+
+    compiled = []
+    function = tf.function
+
+    def spy(body=None, **keywords):
+        compiled.append(bool(keywords.get("jit_compile")))
+        return function(body, **keywords)
+
+    def lengths(texts):
+        return tf.cast(tf.strings.length(texts), tf.float32)[:, None]
+
+    monkeypatch.setattr(embeddings.tf, "function", spy)
+    # The process of earlier versions was aborted by the second call.
+    for _ in range(2):
+        selection = select(task, [lengths], cache=False)
+    assert selection.best.expert == "lengths"
+    assert compiled and not any(compiled)
+
+
+def test_a_function_of_texts_has_no_image_size(task, tmp_path):
+    from keras_experts.selection.fingerprints import describe
+
+    candidate = Candidate("f", "f", function=len)
+    assert describe(candidate, tmp_path, "texts").source.image_size == 0

@@ -42,6 +42,8 @@ def select(options) -> None:
         options.combine,
         options.beam,
         options.beam_folder,
+        text_column=options.text_column,
+        label_column=options.label_column,
     )
     contents = [selection.to_json() for selection in selections]
     content = contents[0] if len(contents) == 1 else contents
@@ -120,6 +122,7 @@ def finetune(options) -> None:
 
     names = (
         *("module", "task", "output", "data_dir", "num_examples"),
+        *("text_column", "label_column"),
         *("num_images", "batch_size", "base_learning_rate", "image_size"),
         *("flip", "max_shift", "groups", "validation", "patience"),
         *("precision", "strategy", "seed", "trust", "input_range"),
@@ -150,11 +153,22 @@ def predict(options) -> None:
     from keras_experts.console import print_table
     from keras_experts.evaluation.prediction import predict
 
-    rows = predict(options.model, options.files, options.trust)
+    rows = predict(
+        options.model, options.files, options.trust, options.text_column
+    )
     if give_json(options.json, rows):
         return
     print_table(
         "Predictions",
         ("file", "class", "probability"),
-        [(r["file"], r["class"], percent(r["probability"])) for r in rows],
+        [
+            (_example_name(r), r["class"], percent(r["probability"]))
+            for r in rows
+        ],
     )
+
+
+def _example_name(row: dict) -> str:
+    """Returns what the table calls an image or a text of a file."""
+    place = row.get("place")
+    return f"{row['file']}, {place}" if place else row["file"]

@@ -16,6 +16,8 @@ from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.preprocessing import decode
 from keras_experts.mediums import TEXTS
+from keras_experts.text.columns import Columns
+from keras_experts.text.tables import stem_of
 
 # Share of the images of a task without a test set that become one.
 TEST_SHARE = 0.2
@@ -94,14 +96,17 @@ def load_task(
     task: str | Path,
     data_dir: str | None = None,
     num_examples: int | None = 1000,
+    text_column: str | None = None,
+    label_column: str | None = None,
 ) -> Task:
     """Opens a task.
 
     Args:
         task: a TFDS name; a folder with one sub-folder of images a class,
             below `train/` and `test/` if it has both; the path of an .npz
-            with `images` and `labels`; or of texts a CSV or JSONL file with
-            `text` and `label`, or a folder of two, `train` and `test`.
+            with `images` and `labels`; or of texts a CSV, TSV or JSONL file
+            (compressed with gzip or not; "-" is standard input), or a folder
+            with one of the name `train` and, if it has one, `test`.
         data_dir: str. The folder of TFDS data sets, or None.
         num_examples: int. Training images, at most: the first ones of a TFDS
             set, and of others the first by the hash of their content. None
@@ -116,12 +121,13 @@ def load_task(
         raise ValueError(
             f"`num_examples` must be at least 2. Received: {num_examples}."
         )
-    sides = _text_sides(path)
+    columns = Columns(text_column, label_column)
+    sides = texts.find_sides(path)
     if sides is not None:
-        loaded = _from_texts(path, *sides)
+        loaded = _from_texts(path, *sides, columns)
     elif path.is_dir():
         loaded = _from_folder(path)
-    elif path.suffix == ".npz" or path.is_file():
+    elif path.suffix == ".npz":
         loaded = _from_npz(path)
     elif len(path.parts) > 1 and not data_dir and not _is_tfds(str(task)):
         raise FileNotFoundError(
@@ -177,10 +183,12 @@ def _from_tfds(
     if num_examples and num_examples < splits["train"].num_examples:
         train = f"train[:{num_examples}]"
     train, test = (tfds_reader.read(builder, s) for s in (train, "test"))
-    if num_examples is not None:  # training finds what is damaged itself
+    if num_examples is not None:
         train = train.take(num_examples)
-        is_text = train.medium == TEXTS
-        train = (texts.without_faulty if is_text else _without_damaged)(train)
+    if train.medium == TEXTS:
+        train, test = texts.without_faulty(name, (train, test))
+    elif num_examples is not None:  # training finds what is damaged itself
+        train = _without_damaged(train)
     if train.class_names != test.class_names:  # each split has its own
         names = sorted({*train.class_names, *test.class_names})
         train, test = (_renamed(images, names) for images in (train, test))
@@ -248,20 +256,13 @@ def _from_folder(path: Path) -> Task:
     )
 
 
-def _text_sides(path: Path) -> tuple[Path, Path | None] | None:
-    """Finds the training and the test texts; None where there are none."""
-    if path.suffix in texts.ENDINGS and not path.is_dir():
-        return path, None
-    for ending in texts.ENDINGS:
-        train, test = path / f"train{ending}", path / f"test{ending}"
-        if train.is_file() and test.is_file():
-            return train, test
-    return None
-
-
-def _from_texts(path: Path, train: Path, test: Path | None) -> Task:
-    rows = texts.read_texts(train)
-    held_out = [] if test is None else texts.read_texts(test)
+def _from_texts(
+    path: Path, train: Path, test: Path | None, columns: Columns
+) -> Task:
+    rows = texts.read_texts(train, columns=columns)
+    held_out = []
+    if test is not None:
+        held_out = texts.read_texts(test, columns=columns)
     names = sorted({row.label for row in (*rows, *held_out)})
     place = {name: label for label, name in enumerate(names)}
     order, own = _split([_digest(row.text) for row in rows])
@@ -273,7 +274,7 @@ def _from_texts(path: Path, train: Path, test: Path | None) -> Task:
         texts.to_texts(side, [place[row.label] for row in side], names)
         for side in ([rows[i] for i in order], held_out)
     ]
-    return Task(path.stem, *sides)
+    return Task(stem_of(path), *sides)
 
 
 def _digest(content: bytes) -> bytes:

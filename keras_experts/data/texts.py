@@ -35,14 +35,23 @@ class TextRow:
     Attributes:
         text: bytes. UTF-8.
         label: str. The name of its class, or None where it has none.
-        name: str. Where it is found, for messages.
-        row: int. Its number among the records of its file, from 1.
+        file: str. Path of its file.
+        row: int or None. Its number among the records of its file, from 1;
+            None where the file is the text.
+        place: str. Where its record starts, such as "line 7"; "" where the
+            file is the text.
     """
 
     text: bytes
     label: str | None
-    name: str
-    row: int = 1
+    file: str
+    row: int | None = None
+    place: str = ""
+
+    @property
+    def name(self) -> str:
+        """What messages call the text."""
+        return f"{self.file}, {self.place}" if self.place else self.file
 
 
 def is_text_file(path: str | Path) -> bool:
@@ -143,11 +152,41 @@ def _shown(places: list[str]) -> str:
     """Lists the first places: "line 3, 4, 7 and 12 more"."""
     first, *others = places[:SHOWN_PLACES]
     kind = first.partition(" ")[0]
-    shown = ", ".join(
-        [first, *(p.removeprefix(f"{kind} ") for p in others)]
-    )
+    shown = ", ".join([first, *(p.removeprefix(f"{kind} ") for p in others)])
     more = len(places) - SHOWN_PLACES
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def read_unlabelled(
+    path: str | Path, columns: Columns = Columns()
+) -> list[TextRow]:
+    """Reads the texts of a table, or another file as one text.
+
+    One line reports what was read, as of `read_texts`.
+
+    Args:
+        path: of a file; "-" is standard input.
+        columns: as in `read_texts`.
+
+    Returns:
+        list of TextRow; [] where the file is one text that is empty or not
+        UTF-8, which is reported.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if a table has no column of texts.
+    """
+    if tables.kind_of(path) is not None:
+        return read_texts(path, labelled=False, columns=columns)
+    content = tables.read_content(path)
+    table = tables.parse_unnamed(content, path)
+    if table is not None and text_columns.has_texts(
+        table.columns, columns.text
+    ):
+        return rows_of(table, path, labelled=False, columns=columns)
+    fault = fault_of(content)
+    say(f"Read {path}: " + (f"skipped, {fault}" if fault else "one text"))
+    return [] if fault else [TextRow(content, None, str(path))]
 
 
 def read_nodes(
@@ -230,11 +269,12 @@ def find_sides(path: str | Path) -> tuple[Path, Path | None] | None:
     """
     path = Path(path)
     if not path.is_dir():
-        is_text = str(path) == tables.STDIN or (
-            path.suffix != ".npz" and path.is_file()
+        is_text = (
+            str(path) == tables.STDIN
+            or tables.kind_of(path)
+            or (path.exists() and path.suffix != ".npz")
         )
-        is_missing_table = tables.kind_of(path) and not path.exists()
-        return (path, None) if is_text or is_missing_table else None
+        return (path, None) if is_text else None
     found = sorted(
         file
         for file in path.iterdir()
@@ -284,4 +324,4 @@ def _row(
             raise ValueError("no label")
         if fault_of(label.encode("utf-8", "surrogatepass")):
             raise ValueError("a label of bytes that are not UTF-8")
-    return TextRow(text.encode(), label, f"{path}, {record.place}", number)
+    return TextRow(text.encode(), label, str(path), number, record.place)

@@ -20,6 +20,7 @@ from keras_experts.data.tasks import split_by_hash
 from keras_experts.data.upstream import Upstream
 from keras_experts.files import open_text
 from keras_experts.hierarchy import Hierarchy
+from keras_experts.text.columns import Columns
 
 # Images by path, each with its labels.
 Rows = list[tuple[str, tuple[str, ...]]]
@@ -178,19 +179,21 @@ def count_labels(
         name: str. TFDS name, or the path of a CSV as in `csv_upstream`, of
             texts as in `text_upstream`, or of a folder as in
             `folder_upstream`.
-        label_key: str. A feature of class labels or texts, one or a sequence.
+        label_key: str. A feature of class labels or texts, one or a sequence;
+            in a file of texts a column, "label" for any usual name.
         data_dir: str. The TFDS folder, or None for TFDS' default.
         split: str. TFDS split.
     """
+    sides = None
     if texts.is_text_file(name):
-        train, _ = hold_out(texts.read_nodes(name), texts.key_of)
-        return dict(collections.Counter(labels for _, labels in train))
-    if name.endswith(".csv"):
-        train, _ = hold_out(_read_image_list(name))
-        return dict(collections.Counter(labels for _, labels in train))
-    if data_dir is None and Path(name).is_dir():
-        train, _ = hold_out(_list_folder(name))
-        return dict(collections.Counter(labels for _, labels in train))
+        columns = Columns(label=None if label_key == "label" else label_key)
+        sides = hold_out(texts.read_nodes(name, columns), texts.key_of)
+    elif name.endswith(".csv"):
+        sides = hold_out(_read_image_list(name))
+    elif data_dir is None and Path(name).is_dir():
+        sides = hold_out(_list_folder(name))
+    if sides is not None:
+        return dict(collections.Counter(labels for _, labels in sides[0]))
     counts: dict[tuple[str, ...], int] = {}
     builder = tfds_reader.prepared_builder(name, data_dir)
     rows, names = tfds_reader.read_labels(builder, split, label_key)

@@ -16,26 +16,35 @@ from keras_experts.data.preprocessing import resize
 from keras_experts.mediums import TEXTS
 from keras_experts.saved_models.handles import read_metadata
 from keras_experts.saved_models.loading import load_module
+from keras_experts.text.columns import Columns
 from keras_experts.training.evaluation import Predictor
 from keras_experts.training.finetuning import MODULE_FOLDER
 from keras_experts.training.runtime import Runtime
 
+TEXT_BATCH = 32  # texts that are in the network's memory at a time
+
 
 def predict(
-    model: str | Path, paths: Sequence[str | Path], trust: bool = False
+    model: str | Path,
+    paths: Sequence[str | Path],
+    trust: bool = False,
+    text_column: str | None = None,
 ) -> list[dict]:
     """Classifies image files and all images below folders, or texts.
 
     Args:
         model: the output folder of `finetune`, or its `module/`.
-        paths: files and folders of images; or for a classifier of texts CSV
-            and JSONL files with `text`, and other files, a text each.
+        paths: files and folders of images; or for a classifier of texts CSV,
+            TSV and JSONL files, and other files, a text each.
         trust: bool. As in `load_module`.
+        text_column: str. As in `load_task`.
 
     Returns:
         list of dict, in the order of the files, without those that are no
         whole image or text (they are named on stderr): `file`, `class`,
-        `probability` and `probabilities` (by class name), in [0, 1].
+        `probability` and `probabilities` (by class name), in [0, 1]; of
+        texts also `row`, the number among the records of the file from 1, and
+        `place`, such as "line 7" (None and "" where the file is one text).
 
     Raises:
         FileNotFoundError: if the model or a path is not there.
@@ -45,13 +54,7 @@ def predict(
     module, metadata = load_classifier(model, trust)
     names = metadata["class_names"]
     if metadata.get("medium") == TEXTS:
-        found = _read_texts(paths)
-        logits = module(tf.constant([row.text for row in found]))
-        probabilities = tf.nn.softmax(logits).numpy()
-        return [
-            _row(row.name, probabilities[place], names)
-            for place, row in enumerate(found)
-        ]
+        return _predict_texts(module, paths, names, text_column)
     rows = []
     files = _expand(paths)
     with progress("predicting", len(files)) as bar:
@@ -122,6 +125,49 @@ def make_predictor(module: Callable, image_size: int) -> Predictor:
     )
 
 
+def _predict_texts(
+    module,
+    paths: Sequence[str | Path],
+    names: list[str],
+    text_column: str | None,
+) -> list[dict]:
+    rows = [
+        row
+        for path in paths
+        for row in texts.read_unlabelled(path, Columns(text_column))
+    ]
+    if not rows:
+        raise ValueError(
+            "One of the files must hold a text. "
+            f"Received: {len(paths)}, none of which does."
+        )
+    probabilities = classify_texts(module, [row.text for row in rows])
+    return [
+        {
+            **_row(row.file, values, names),
+            "row": row.row,
+            "place": row.place,
+        }
+        for row, values in zip(rows, probabilities, strict=True)
+    ]
+
+
+def classify_texts(module: Callable, contents: Sequence[bytes]) -> np.ndarray:
+    """Returns class probabilities of texts, float32 `(n, classes)`.
+
+    Args:
+        module: function of strings to logits, as `load_classifier` returns it.
+        contents: UTF-8 texts; they go through it in batches.
+    """
+    parts = []
+    with progress("predicting", len(contents)) as bar:
+        for start in range(0, len(contents), TEXT_BATCH):
+            batch = contents[start : start + TEXT_BATCH]
+            parts.append(tf.nn.softmax(module(tf.constant(batch))).numpy())
+            bar.advance(len(batch))
+    return np.concatenate(parts)
+
+
 def _row(file: str, probabilities: np.ndarray, names: list[str]) -> dict:
     best = int(probabilities.argmax())
     return {
@@ -130,27 +176,6 @@ def _row(file: str, probabilities: np.ndarray, names: list[str]) -> dict:
         "probability": float(probabilities[best]),
         "probabilities": dict(zip(names, probabilities.tolist(), strict=True)),
     }
-
-
-def _read_texts(paths: Sequence[str | Path]) -> list[texts.TextRow]:
-    found = []
-    for path in map(Path, paths):
-        if path.suffix in texts.ENDINGS:
-            found += texts.read_texts(path, labelled=False)
-            continue
-        _check_exists(path)
-        content = path.read_bytes()
-        fault = texts.fault_of(content)
-        if fault is not None:
-            say(f"Left out {path}: {fault}")
-            continue
-        found.append(texts.TextRow(content, None, str(path)))
-    if not found:
-        raise ValueError(
-            "One of the files must hold a text. "
-            f"Received: {len(paths)}, none of which does."
-        )
-    return found
 
 
 def _check_exists(path: Path) -> None:

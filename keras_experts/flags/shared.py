@@ -32,9 +32,12 @@ def add_strategies(command) -> None:
 def add_task(command, most: int | None, **several) -> None:
     """Adds the flags of a downstream task."""
     add = command.add_argument
-    what = "TFDS name, image folder, .npz, CSV or JSONL of texts"
+    what = "TFDS name, image folder, .npz, or CSV, TSV or JSONL of texts"
     add("--task", required=True, help=what, **several)
     add("--data_dir", help="folder of TFDS data sets")
+    add_text_column(command)
+    what = "column of the labels of texts [label, sentiment, ...]"
+    add("--label_column", metavar="NAME", help=what)
     what = f"training images, at most [{most or 'all'}]"
     add("--num_examples", type=int, default=most, help=what)
     add(
@@ -42,3 +45,9 @@ def add_task(command, most: int | None, **several) -> None:
         action="store_true",
         help="load modules that do more than compute, as inspect tells",
     )
+
+
+def add_text_column(command) -> None:
+    """Adds the flag that names the column of texts."""
+    what = "column of the texts in a file [text, sentence, review, ...]"
+    command.add_argument("--text_column", metavar="NAME", help=what)

@@ -4,6 +4,7 @@ from keras_experts.commands import transfer
 from keras_experts.flags.shared import add_command
 from keras_experts.flags.shared import add_strategies
 from keras_experts.flags.shared import add_task
+from keras_experts.flags.shared import add_text_column
 from keras_experts.selection.registry import RACING
 from keras_experts.selection.registry import STRATEGIES
 
@@ -113,7 +114,8 @@ def _add_predict(parsers) -> None:
         "Classify image files and folders, or texts.",
     )
     command.add_argument("--model", required=True, help="finetune's output")
-    what = "images and folders, or files of texts"
+    add_text_column(command)
+    what = "images and folders, or files of texts; - for standard input"
     command.add_argument("files", nargs="+", help=what)
     what = "load a model of a module that finetune had to --trust"
     command.add_argument("--trust", action="store_true", help=what)

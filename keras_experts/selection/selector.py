@@ -64,6 +64,8 @@ def select_many(
     combining: bool = False,
     beam: Sequence[str] | None = None,
     beam_folder: str | None = None,
+    text_column: str | None = None,
+    label_column: str | None = None,
 ) -> list[Selection]:
     """Ranks experts for several tasks in one pass over the modules.
 
@@ -91,6 +93,8 @@ def select_many(
         beam: options of an Apache Beam runner, such as "runner=DirectRunner",
             to score with it; or None. It uses no cache and races nothing.
         beam_folder: str. As the folder of `score_with_beam`.
+        text_column: str. As in `load_task`.
+        label_column: str. As in `load_task`.
 
     Returns:
         list of Selection. A module that fails is in `skipped`, with its
@@ -108,7 +112,8 @@ def select_many(
     scorer = make_strategy(strategy)
     name = strategy if isinstance(strategy, str) else type(scorer).__name__
     candidates = expand(experts)
-    opened = [_open(task, data_dir, num_examples) for task in tasks]
+    columns = {"text_column": text_column, "label_column": label_column}
+    opened = [_open(task, data_dir, num_examples, columns) for task in tasks]
     images = concatenate([task.train for task in opened])
     fewest = min(task.train.num_examples for task in opened)
     with Features(images, cache, trust, time_limit, processes) as features:
@@ -125,16 +130,19 @@ def select_many(
             for contest in contests
         ]
         if report is not None:
-            flags = _task_flags(tasks[0], data_dir, trust)
+            flags = _task_flags(tasks[0], data_dir, trust, columns)
             contests[0].write_report(report, selections[0], flags)
     return selections
 
 
 def _open(
-    task: str | Path | Task, data_dir: str | None, num_examples: int
+    task: str | Path | Task,
+    data_dir: str | None,
+    num_examples: int,
+    columns: dict[str, str | None],
 ) -> Task:
     if not isinstance(task, Task):
-        task = load_task(task, data_dir, num_examples)
+        task = load_task(task, data_dir, num_examples, **columns)
     train = task.train.take(num_examples)
     lonely = task.check_classes(train.labels)
     if lonely:
@@ -143,13 +151,18 @@ def _open(
 
 
 def _task_flags(
-    task: str | Path | Task, data_dir: str | None, trust: bool
+    task: str | Path | Task,
+    data_dir: str | None,
+    trust: bool,
+    columns: dict[str, str | None],
 ) -> list[str]:
-    """Gives the flags by which other commands find the task."""
+    """Returns the flags by which other commands find the task."""
     if isinstance(task, Task):
         return []
     flags = ["--task", str(task)]
     flags += ["--data_dir", str(data_dir)] if data_dir else []
+    for name, column in columns.items():
+        flags += [f"--{name}", column] if column else []
     return [*flags, "--trust"] if trust else flags
 
 

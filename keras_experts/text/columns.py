@@ -1,4 +1,4 @@
-"""Which columns of a table hold the texts and the labels, and what they mean."""
+"""The columns of a table that hold the texts and the labels."""
 
 import dataclasses
 import re
@@ -63,9 +63,10 @@ def find_label(columns: list[str], asked: str | None, path: str | Path) -> str:
     return _find(columns, asked, LABEL_NAMES, path)
 
 
-def has_texts(columns: list[str]) -> bool:
-    """Returns whether some column has a usual name of texts."""
-    return any(_plain(column) in TEXT_NAMES for column in columns)
+def has_texts(columns: list[str], asked: str | None = None) -> bool:
+    """Returns whether a column has the name asked for, or a usual one."""
+    names = TEXT_NAMES if asked is None else (_plain(asked),)
+    return any(_plain(column) in names for column in columns)
 
 
 def label_of(value: object) -> str | None:

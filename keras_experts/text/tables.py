@@ -115,8 +115,8 @@ def read_content(path: str | Path) -> bytes:
     if b"\0" in content:
         raise ValueError(
             "A file of texts must be UTF-8, or UTF-16 with a byte-order mark. "
-            f"Received: {path}, which holds zero bytes: it is UTF-16 without "
-            "a mark, or no text; save it as UTF-8."
+            f"Received: {path}, which holds zero bytes; save a table as CSV "
+            "in UTF-8."
         )
     return content.removeprefix(UTF8_START)
 
@@ -247,7 +247,9 @@ def _records(
         remaining = _Lines(lines, start)
         fields, fault = [], None
         try:
-            fields = next(csv.reader(remaining, delimiter=delimiter, strict=True))
+            fields = next(
+                csv.reader(remaining, delimiter=delimiter, strict=True)
+            )
             end = remaining.position
         except csv.Error as error:
             fault, end = _reason(error), start + 1

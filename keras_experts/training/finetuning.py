@@ -68,6 +68,8 @@ def finetune(
     seed: int = 0,
     trust: bool = False,
     input_range: Sequence[float] = UNIT_RANGE,
+    text_column: str | None = None,
+    label_column: str | None = None,
 ) -> dict:
     """Fine-tunes a whole module with a new head (paper, section 5.1).
 
@@ -119,6 +121,8 @@ def finetune(
         trust: bool. As in `HubLayer`.
         input_range: two floats. What anybody's module takes for black and
             white.
+        text_column: str. As in `load_task`.
+        label_column: str. As in `load_task`.
 
     Returns:
         dict. The content of `metrics.json`.
@@ -147,7 +151,8 @@ def finetune(
         )
     with files.whole_folder(output) as directory:
         if not isinstance(task, Task):
-            task = load_task(task, data_dir, num_examples)
+            columns = (text_column, label_column)
+            task = load_task(task, data_dir, num_examples, *columns)
         taken = text_modules.takes(handles.resolve(module))
         text_modules.check_medium(module, taken, task.medium)
         settings = {

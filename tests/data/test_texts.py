@@ -1,6 +1,7 @@
 """Tasks and upstream data of texts."""
 
 import csv
+import gzip
 import hashlib
 import json
 
@@ -63,22 +64,22 @@ def test_a_folder_with_train_and_test_files_keeps_its_sides(tmp_path):
     assert load_task(tmp_path, num_examples=7).train.num_examples == 7
 
 
-def test_bad_rows_are_named_by_their_line_and_left_out(tmp_path, capsys):
+def test_bad_rows_are_counted_in_one_line_by_their_reason(tmp_path, capsys):
     path = tmp_path / "t.csv"
     lines = ["text,label", "good one,a", ",a", "   ,b", "no label,", "x"]
+    lines += ["nothing,nan", "another,NA"]
     content = "\n".join(lines).encode() + b"\nbad \xff,a\nanother,b\n"
     path.write_bytes(content)
     rows = texts.read_texts(path)
     assert [row.text for row in rows] == [b"good one", b"another"]
-    said = capsys.readouterr().err
-    for line, reason in (
-        (3, "an empty text"),
-        (4, "an empty text"),
-        (5, "no label"),
-        (6, "no label"),
-        (7, "bytes that are no UTF-8"),
-    ):
-        assert f"line {line}: {reason}" in said.replace("\n", "")
+    assert [row.row for row in rows] == [1, 9]
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line == (
+        f"Read {path}: 2 texts of 2 classes (columns 'text' and 'label', "
+        "separated by commas); skipped 7 rows: 2 with an empty text (line 3, "
+        "4), 4 with no label (line 5, 6, 7, 8), 1 with bytes that are not "
+        "UTF-8 (line 9)"
+    )
 
 
 def test_a_lone_surrogate_of_json_is_no_text(tmp_path):
@@ -89,23 +90,27 @@ def test_a_lone_surrogate_of_json_is_no_text(tmp_path):
     assert [row.text for row in texts.read_texts(path)] == ["é".encode()]
 
 
-def test_a_very_long_document_is_one_text(tmp_path):
-    long = "word, " * 200_000
-    path = write_csv(tmp_path / "t.csv", [(long, "a"), ("short", "b")])
-    limit = csv.field_size_limit()
-    assert texts.read_texts(path)[0].text.decode() == long
-    assert csv.field_size_limit() == limit
+def test_labels_of_one_number_are_one_class_in_all_files(tmp_path):
+    write_csv(tmp_path / "train.csv", [("a", "0.0"), ("b", "1"), ("c", "0")])
+    rows = [{"text": "d", "label": 0}, {"text": "e", "label": 1.0}]
+    lines = map(json.dumps, [*rows, {"text": "f", "label": float("nan")}])
+    (tmp_path / "test.jsonl").write_text("\n".join(lines))
+    task = load_task(tmp_path)
+    assert task.class_names == ["0", "1"]
+    assert labelled(task.test) == {("d", "0"), ("e", "1")}
 
 
 @pytest.mark.parametrize(
     "name, content, message",
     [
-        ("t.csv", "words,label\na,b\n", "columns text,label"),
-        ("t.csv", "text,label\n,a\n", "none .an empty text"),
-        ("t.csv", "text,label\n", "it has no row"),
-        ("t.jsonl", '{"text": "a"', "line 1: '{"),
-        ("t.jsonl", "[1]", "must be a JSON object"),
-        ("t.jsonl", '{"text": "a", "label": 1.5}', "no label"),
+        ("t.csv", "words,label\na,b\n", "none among 'words', 'label'"),
+        ("t.csv", "text,label\n,a\n", "1 with an empty text .line 2"),
+        ("t.csv", "text,label\n", "must have a row"),
+        ("t.csv", "text,text,label\na,b,c\n", "several that could be it"),
+        ("t.jsonl", '{"text": "a"', "none among no columns"),
+        ("t.jsonl", "[1]", "none among no columns"),
+        ("t.jsonl", '{"text": "a", "label": 1.5}', "not a text or a whole"),
+        ("t.pdf", "%PDF", "CSV, TSV or JSONL.*t.pdf"),
     ],
 )
 def test_a_file_that_is_none_gets_its_sentence(
@@ -114,6 +119,74 @@ def test_a_file_that_is_none_gets_its_sentence(
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         load_task(tmp_path / name)
+
+
+def test_other_columns_are_read_where_they_are_named(tmp_path):
+    rows = [(f"no {number}", text, y) for number, (text, y) in enumerate(ROWS)]
+    path = write_csv(tmp_path / "t.csv", rows, ("text", "said", "by"))
+    task = load_task(path, text_column="said", label_column="by")
+    assert labelled(task.train) | labelled(task.test) == set(ROWS)
+    with pytest.raises(ValueError, match="`label_column` must be .*'who' for"):
+        load_task(path, label_column="who")
+
+
+def test_a_folder_mixes_kinds_of_files(tmp_path, capsys):
+    write_csv(tmp_path / "Train.CSV", ROWS[:30])
+    write_csv(tmp_path / "notes.csv", ROWS[:1])
+    lines = [json.dumps({"text": t, "label": n}) for t, n in ROWS[30:]]
+    (tmp_path / "test.jsonl").write_text("\n".join(lines))
+    task = load_task(tmp_path)
+    assert labelled(task.train) == set(ROWS[:30])
+    assert labelled(task.test) == set(ROWS[30:])
+    said = capsys.readouterr().err
+    assert "skipped notes.csv, neither train nor test" in said
+
+
+def test_a_folder_without_a_test_file_holds_out_a_fifth(tmp_path):
+    write_csv(tmp_path / "train.csv", ROWS)
+    task = load_task(tmp_path)
+    assert 0 < task.test.num_examples < 20
+    assert labelled(task.train) | labelled(task.test) == set(ROWS)
+
+
+@pytest.mark.parametrize(
+    "names", [["test.csv"], ["reviews.csv"], ["train.csv", "train.tsv"]]
+)
+def test_a_folder_of_tables_that_is_not_clear_is_refused(tmp_path, names):
+    for name in names:
+        write_csv(tmp_path / name, ROWS)
+    with pytest.raises(ValueError, match=f"one file of training .*{names[0]}"):
+        load_task(tmp_path)
+
+
+ODD = {
+    "Upper.CSV": (b"Text,Label\ngood,a\nbad,b\n", "2 texts of 2 classes"),
+    "tabs.tsv": (b"sentence\tclass\ngood, so\ta\n", "'sentence' and 'class'"),
+    "semicolons.csv": (b"review;sentiment\nfine;1.0\nbad;0\n", "by semicolons"),
+    "packed.csv.gz": (gzip.compress(b"text,label\ngood,a\n"), "by commas"),
+    "records.json": (
+        b'[{"text": "a", "label": true}, {"label": 1}]',
+        "no text",
+    ),
+    "lines.jsonl": (b'{"text": "a", "label": 1}\n{"text": ', "no JSON object"),
+    "utf16.csv": ("text,label\nä,b\n".encode("utf-16"), "1 text of 1 class"),
+    "latin1.csv": ("text,label\nä,b\nc,d\n".encode("latin-1"), "not UTF-8"),
+    "wide.csv": (b"text,label\na,b,c\nd,e\n", "3 fields where the header"),
+    "quote.csv": (b'text,label\n"a,b\nc,d\ne,f\n', "a quote that is not"),
+    "missing.csv": (b"text,label\na,nan\nb,None\nc,d\n", "2 with no label"),
+    "table.txt": (b"text\tlabel\na\tb\n", "separated by tabs"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_one_line_a_file_says_what_was_read_and_what_was_skipped(
+    tmp_path, capsys, name
+):
+    content, said = ODD[name]
+    (tmp_path / name).write_bytes(content)
+    assert texts.read_texts(tmp_path / name)
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(f"Read {tmp_path / name}: ") and said in line
 
 
 def test_images_and_texts_are_not_read_together(tmp_path):
@@ -125,7 +198,7 @@ def test_images_and_texts_are_not_read_together(tmp_path):
         concatenate([task.train, images])
 
 
-def test_a_tfds_set_of_texts_is_a_task(tmp_path, monkeypatch):
+def test_empty_texts_of_a_tfds_set_are_skipped_and_said_once(tmp_path, capsys):
     import tensorflow_datasets as tfds
 
     class Sayings(tfds.core.GeneratorBasedBuilder):
@@ -150,9 +223,14 @@ def test_a_tfds_set_of_texts_is_a_task(tmp_path, monkeypatch):
                 yield text, {"text": text, "label": label}
 
     Sayings(data_dir=tmp_path).download_and_prepare()
-    task = load_task("sayings", str(tmp_path), num_examples=100)
-    assert labelled(task.train) == set(ROWS)  # but for the empty text
-    assert task.medium == "texts" and task.test.num_examples == 6
+    for num_examples in (100, None):  # as `select` and as `finetune` do
+        capsys.readouterr()
+        task = load_task("sayings", str(tmp_path), num_examples)
+        assert labelled(task.train) == set(ROWS)  # but for the empty text
+        assert labelled(task.test) == set(ROWS[:5])
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert "sayings: skipped 2 texts: 2 with an empty text" in line
+    assert task.medium == "texts"
 
 
 def test_upstream_texts_are_routed_by_their_nodes(tmp_path):

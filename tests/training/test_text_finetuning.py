@@ -1,6 +1,9 @@
 """Upstream stages and fine-tuning on texts."""
 
+import io
 import json
+import sys
+import types
 
 import keras
 import numpy as np
@@ -12,6 +15,7 @@ from keras_experts import config
 from keras_experts.cli import main
 from keras_experts.data.tokens import Packer
 from keras_experts.data.tokens import hide_words
+from keras_experts.evaluation import prediction
 from keras_experts.evaluation.prediction import predict
 from keras_experts.mediums import PACKED
 from keras_experts.models import run_folder
@@ -115,20 +119,58 @@ def test_the_classifier_takes_strings_and_agrees_with_its_network(
 
 
 def test_texts_are_predicted_by_line_and_by_file(tuned, tmp_path, capsys):
-    (tmp_path / "a.csv").write_text("text\npuppy barks\n\n ,\nleash bone\n")
+    lines = ["text,id", "puppy barks,1", "", " ,2", "leash bone,3", ""]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
     (tmp_path / "b.txt").write_text("petal\nthorn")
     (tmp_path / "c.txt").write_bytes(b"\xff")
     rows = predict(tuned, [tmp_path / n for n in ("a.csv", "b.txt", "c.txt")])
-    assert [row["file"].removeprefix(f"{tmp_path}/") for row in rows] == [
-        "a.csv, line 2",
-        "a.csv, line 5",
-        "b.txt",
+    assert [(row["file"], row["row"], row["place"]) for row in rows] == [
+        (str(tmp_path / "a.csv"), 1, "line 2"),
+        (str(tmp_path / "a.csv"), 3, "line 5"),
+        (str(tmp_path / "b.txt"), None, ""),
     ]
     assert sum(rows[0]["probabilities"].values()) == pytest.approx(1)
-    said = capsys.readouterr().err
-    assert "bytes that are no UTF-8" in said and "an empty text" in said
+    said = capsys.readouterr().err.strip().splitlines()
+    assert [line.partition(": ")[2] for line in said] == [
+        "2 texts (column 'text', separated by commas); skipped 1 row: "
+        "1 with an empty text (line 4)",
+        "one text",
+        "skipped, bytes that are not UTF-8",
+    ]
     with pytest.raises(ValueError, match="must hold a text. Received: 1"):
         predict(tuned, [tmp_path / "c.txt"])
+
+
+def test_tables_of_any_name_are_predicted_row_by_row(
+    tuned, tmp_path, monkeypatch
+):
+    lines = ["Review\tid", "puppy, barks\t1", "leash bone\t2", ""]
+    (tmp_path / "a.TSV").write_text("\n".join(lines))
+    (tmp_path / "a.txt").write_text("\n".join(lines))
+    content = types.SimpleNamespace(
+        buffer=io.BytesIO((tmp_path / "a.txt").read_bytes())
+    )
+    monkeypatch.setattr(sys, "stdin", content)
+    rows = predict(tuned, [tmp_path / "a.TSV", tmp_path / "a.txt", "-"])
+    assert [row["row"] for row in rows] == [1, 2] * 3
+    odds = [row["probabilities"] for row in rows]
+    assert odds[:2] == odds[2:4] == odds[4:]
+    (row, _) = predict(tuned, [tmp_path / "a.txt"], text_column="id")
+    assert row["probabilities"] != odds[0]
+
+
+def test_texts_are_predicted_in_batches(tuned, tmp_path, monkeypatch):
+    batches = []
+
+    def module(batch):
+        batches.append(len(batch))
+        return tf.zeros((len(batch), 4))
+
+    monkeypatch.setattr(prediction, "load_module", lambda *_: module)
+    lines = ["text", *(f"text {number}" for number in range(70))]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    assert len(predict(tuned, [tmp_path / "a.csv"])) == 70
+    assert batches == [32, 32, 6]
 
 
 def write_with_a_table(path, words):

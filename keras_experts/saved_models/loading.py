@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Callable
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +16,8 @@ from keras_experts.saved_models.handles import resolve
 from keras_experts.saved_models.handles import split
 
 EXPERT_PREFIX = "experts_"
+DEFAULT_SIGNATURE = "serving_default"
+INITIALIZER = "__saved_model_init_op"  # a signature that is none
 UNKNOWN_OPERATION = "Op type not registered"  # TensorFlow's words
 
 
@@ -26,20 +29,23 @@ def attribute_of(expert: str) -> str:
 def load_module(
     handle: str, trust: bool = False, is_callable: bool = True
 ) -> Callable:
-    """Loads a module's root object, callable on images.
+    """Loads a module as a function of its inputs.
+
+    A module that is not callable itself, as older ones and those of Keras'
+    `model.export()`, is called by its signature.
 
     Args:
         handle: str. Path or URL of a reusable SavedModel; `MODULE#name` is an
             expert of a bank, or a callable one level deep of anybody's.
         trust: bool. Whether to load a module whose graph reads or writes
             files, or runs Python.
-        is_callable: bool. Whether it must be callable; older modules have
-            signatures alone.
+        is_callable: bool. Whether to return a function; else the root object
+            as it is.
 
     Raises:
         FileNotFoundError: if there is no such SavedModel.
         PermissionError: if it must be trusted and is not.
-        ValueError: if it does not load, or is not callable.
+        ValueError: if it does not load, or has nothing to call.
     """
     path = resolve(handle)
     if not trust:
@@ -73,7 +79,7 @@ def part_of(root, handle: str, is_callable: bool = True) -> Callable:
         handle: str. As in `load_module`, and so is `is_callable`.
 
     Raises:
-        ValueError: if there is no such part, or it is not callable.
+        ValueError: if there is no such part, or it has nothing to call.
     """
     module, part = split(handle)
     if part is not None:
@@ -97,11 +103,39 @@ def part_of(root, handle: str, is_callable: bool = True) -> Callable:
         found[0].keras_experts_root = root
         root = found[0]
     if is_callable and not callable(root):
-        raise ValueError(
-            "A module must be a reusable SavedModel, callable on images. "
-            f"Received: {handle}, whose root is not callable."
-        )
+        return _call_of_signature(root, handle)
     return root
+
+
+def default_signature(signatures: Iterable[str]) -> str | None:
+    """Returns the signature that stands for a module, or None.
+
+    It is the one that TensorFlow Serving calls, or the only one.
+    """
+    names = [name for name in signatures if name != INITIALIZER]
+    if DEFAULT_SIGNATURE in names:
+        return DEFAULT_SIGNATURE
+    return names[0] if len(names) == 1 else None
+
+
+def _call_of_signature(root, handle: str) -> Callable:
+    """Makes a module without a callable root a function of its one input."""
+    signatures = getattr(root, "signatures", {})
+    name = default_signature(signatures)
+    if name is None:
+        raise ValueError(
+            "A module must be callable, or have the signature "
+            f"{DEFAULT_SIGNATURE!r} or a single one. "
+            f"Received: {handle} with {sorted(signatures)}."
+        )
+    function = load_signature(root, name, handle)
+
+    def call(inputs):
+        outputs = function(inputs)
+        return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+    call.keras_experts_root = root  # its variables live as long as the function
+    return call
 
 
 def load_signature(root, name: str, handle: str) -> Callable:
@@ -141,12 +175,23 @@ def load_signature(root, name: str, handle: str) -> Callable:
             for key, value in arguments.items()
         }
         inputs = {
-            key: cast_float(value, keywords.get(key))
+            key: _fitted(value, keywords.get(key))
             for key, value in inputs.items()
         }
         return function(**inputs, **given)
 
     return call
+
+
+def _fitted(tensor, spec):
+    """Casts floats, and makes strings `(batch,)` a column if that is taken."""
+    is_column = (
+        getattr(spec, "dtype", None) == tf.string
+        and len(spec.shape.dims or ()) == len(tensor.shape) + 1
+    )
+    if is_column:
+        return tf.expand_dims(tensor, -1)
+    return cast_float(tensor, spec)
 
 
 def input_specs(function: Callable) -> list:

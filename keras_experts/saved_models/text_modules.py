@@ -18,6 +18,7 @@ from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import inspection
 from keras_experts.saved_models import naming
+from keras_experts.saved_models.loading import default_signature
 from keras_experts.saved_models.loading import input_specs
 from keras_experts.saved_models.loading import load_module
 
@@ -48,7 +49,9 @@ def takes(path: Path) -> str:
         return TOKENS if medium_of(metadata) == TEXTS else IMAGES
     told = inspection.inspect(path)
     inputs = list(told.call.get("inputs", ()))
-    for signature in told.signatures.values() if not inputs else ():
+    name = None if inputs else default_signature(told.signatures)
+    if name is not None:
+        signature = told.signatures[name]
         inputs += [f"{v} {k}" for k, v in signature["inputs"].items()]
     if any(PACKED[0] in what for what in inputs):
         return TOKENS
@@ -75,6 +78,28 @@ def check_medium(handle: str, taken: str, medium: str) -> None:
 def medium_of(metadata: dict) -> str:
     """Tells what a module of ours is of, by its metadata."""
     return metadata.get("medium", IMAGES)
+
+
+def preprocessor_for(handle: str, taken: str) -> str | None:
+    """Returns the handle of a module's preprocessor; None if it needs none.
+
+    Args:
+        handle: str. As in `preprocessor_of`, or a module of strings or images.
+        taken: str. What it takes, of `takes`.
+
+    Raises:
+        FileNotFoundError: if there is no such module.
+        ValueError: if an encoder has no preprocessor, or another module has.
+    """
+    if taken == TOKENS:
+        return preprocessor_of(handle)
+    module, given = handles.split_preprocessor(handle)
+    if given is not None:
+        raise ValueError(
+            "Only an encoder that takes tokens has a preprocessor. "
+            f"Received: {handle}; {module} takes {taken}."
+        )
+    return None
 
 
 def preprocessor_of(handle: str) -> str:
@@ -151,10 +176,10 @@ class TextModule:
 
     def __init__(self, handle: str, trust: bool = False):
         self.handle = handle
-        self.preprocessor = None
         encoder, _ = handles.split_preprocessor(handle)
-        if takes(handles.resolve(encoder)) == TOKENS:
-            self.preprocessor = preprocessor_of(handle)
+        taken = takes(handles.resolve(encoder))
+        self.preprocessor = preprocessor_for(handle, taken)
+        if self.preprocessor is not None:
             check_fit(encoder, self.preprocessor)
             self._preprocess = load_module(self.preprocessor, trust)
         self._encode = load_module(encoder, trust)

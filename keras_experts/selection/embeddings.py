@@ -21,6 +21,7 @@ from keras_experts.saved_models import handles
 from keras_experts.saved_models.loading import load_module
 from keras_experts.saved_models.loading import part_of
 from keras_experts.saved_models.text_modules import TextModule
+from keras_experts.selection.batch_dependence import check_independence
 from keras_experts.selection.modules import UNIT_RANGE
 from keras_experts.selection.modules import Source
 
@@ -90,6 +91,7 @@ class Embedder:
             for part in list(left):
                 try:
                     rows = forward(batch, part, len(chosen))
+                    forward.check_independence(batch, part, rows)
                 except ValueError as error:
                     left.remove(part)
                     yield chosen, part, error
@@ -178,13 +180,16 @@ class LoadedSource:
         self._trust = trust
         self._calls: dict[str | None, _Call] = {}
         self._experts: dict[str, int] = {}
+        self._checked: set[str | None] = set()
+        self._is_ours = False
         if source.function is not None:
             self._root = source.function
             return
+        metadata = handles.read_metadata(source.module)
+        self._is_ours = "backbone" in metadata
         if source.medium == TEXTS:
             self._root = TextModule(source.module, trust)
             return
-        metadata = handles.read_metadata(source.module)
         self._root = load_module(source.module, trust, is_callable=False)
         if metadata.get("kind") == handles.BANK:
             names = [row["name"] for row in metadata["experts"]]
@@ -217,6 +222,22 @@ class LoadedSource:
                 f"({first_line(refused.reason)})."
             ) from refused.reason
         return _checked(name, outputs, len(images), number)
+
+    def check_independence(
+        self, batch: np.ndarray, part: str | None, rows: np.ndarray
+    ) -> None:
+        """Raises if a part's features depend on their batch; checks it once.
+
+        Modules of ours are known not to.
+        """
+        if not self._is_ours and part not in self._checked:
+            self._checked.add(part)
+            check_independence(
+                lambda examples, number: self(examples, part, number),
+                batch,
+                rows,
+                self._source.name_of(part),
+            )
 
     def _call(self, images: tf.Tensor, part: str | None):
         if part in self._experts:

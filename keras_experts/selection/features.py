@@ -28,6 +28,7 @@ from keras_experts.selection.worker import Worker
 WRITE_SECONDS = 10.0
 # Features in memory at a time, rows of all parts of a source.
 ROWS_AT_ONCE = 2**16
+NAMED = 3  # of the modules that are skipped for one reason
 FAILURES = (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError)
 
 # Takes a candidate, its features `(n, channels)` and the seconds they took.
@@ -106,13 +107,18 @@ class Features:
             bar: Bar. Counts forward passes.
         """
         groups: dict[Source, list[Candidate]] = {}
+        unfit: dict[str, list[str]] = {}
         for candidate in candidates:
             described = self._describe(candidate)
             if described is None:
+                reason = self.failed[candidate.handle]
+                unfit.setdefault(reason, []).append(candidate.name)
                 if bar is not None:
                     bar.skip(len(indices))
                 continue
             groups.setdefault(described.source, []).append(candidate)
+        for reason, names in unfit.items():
+            say(f"Left out {_list_names(names)}: {reason}")
         step = max(1, ROWS_AT_ONCE // len(indices))
         tasks = [
             (source, group[start : start + step], indices, on_ready, bar)
@@ -166,7 +172,7 @@ class Features:
                 told = (candidate, self._memo, self.images.medium)
                 self._described[candidate] = fingerprints.describe(*told)
             except FAILURES as error:
-                self._fail(candidate, error)
+                self.failed[candidate.handle] = str(error)
                 return None
         return self._described[candidate]
 
@@ -302,6 +308,13 @@ class Features:
             name = candidate.handle.encode()
             return self._passing, hashlib.sha256(name).hexdigest()
         return (self._lasting if self._keeps else self._passing), key
+
+
+def _list_names(names: list[str]) -> str:
+    """Returns the first names and the number of the others."""
+    more = len(names) - NAMED
+    shown = ", ".join(names[:NAMED])
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def check_varied(candidate: Candidate, features: np.ndarray) -> None:

@@ -70,29 +70,37 @@ def describe(
         )
     module, part = handles.split(candidate.handle)
     known = _recall(handles.resolve(module), memo)
-    text_modules.check_medium(candidate.handle, known["takes"], medium)
+    # All parts of a module are refused in the same words, and said once.
+    text_modules.check_medium(module, known["takes"], medium)
+    preprocessor = text_modules.preprocessor_for(
+        candidate.handle, known["takes"]
+    )
     if medium == TEXTS:
-        return _describe_text(candidate, known, part, memo)
+        return _describe_text(candidate, known, part, preprocessor, memo)
     size = _checked_size(candidate, known["image_size"])
     source = Source(module, size, candidate.input_range)
     return Described(source, part, _key(known["sha256"], source, part))
 
 
 def _describe_text(
-    candidate: Candidate, known: dict, part: str | None, memo: Path
+    candidate: Candidate,
+    known: dict,
+    part: str | None,
+    preprocessor: str | None,
+    memo: Path,
 ) -> Described:
-    """As `describe`, of a text module: its features are its preprocessor's too.
+    """Describes a text module, whose features are its preprocessor's too.
 
     Args:
         candidate: Candidate.
         known: dict. Of `_recall`.
         part: str. Its part of the module, or None.
+        preprocessor: str. Handle, or None where it takes strings.
         memo: as in `describe`.
     """
     module, digest = candidate.handle, known["sha256"]
-    if known["takes"] == text_modules.TOKENS:
+    if preprocessor is not None:
         encoder, _ = handles.split(candidate.handle)
-        preprocessor = text_modules.preprocessor_of(candidate.handle)
         text_modules.check_fit(encoder, preprocessor)
         digest += _recall(handles.resolve(preprocessor), memo)["sha256"]
         module = f"{encoder}@{preprocessor}"

@@ -172,7 +172,7 @@ REASONS = {
     "constant": "the same for all 60",
     "damaged": "that can be read",
     "shape": "which fails on",
-    "uncallable": "whose root is not callable",
+    "uncallable": "must be callable, or have the signature",
 }
 
 

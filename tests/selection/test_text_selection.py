@@ -221,3 +221,67 @@ def test_a_function_of_texts_has_no_image_size(task, tmp_path):
 
     candidate = Candidate("f", "f", function=len)
     assert describe(candidate, tmp_path, "texts").source.image_size == 0
+
+
+def test_a_text_module_that_depends_on_the_batch_is_skipped(task, tmp_path):
+    """Its features are relative to the longest text of the batch."""
+
+    def relative(texts):
+        lengths = tf.cast(tf.strings.length(texts), tf.float32)[:, None]
+        return lengths / tf.reduce_max(lengths)
+
+    def lengths(texts):
+        return tf.cast(tf.strings.length(texts), tf.float32)[:, None]
+
+    selection = select(task, [relative, lengths], cache=False)
+    assert [entry.expert for entry in selection.ranking] == ["lengths"]
+    assert "in any batch" in selection.skipped[0]["reason"]
+
+
+def save_with_signature_alone(path, function, shape=(None,)):
+    spec = tf.TensorSpec(shape, tf.string, "texts")
+    serve = tf.function(lambda texts: {"x": function(texts)})
+    signatures = {"serve": serve.get_concrete_function(spec)}
+    tf.saved_model.save(tf.train.Checkpoint(), str(path), signatures)
+    return str(path)
+
+
+@pytest.mark.parametrize("shape", [(None,), (None, 1)])
+def test_a_module_with_a_signature_alone_is_called_by_it(task, tmp_path, shape):
+    def hashed(texts):
+        texts = tf.reshape(texts, (-1,))
+        numbers = tf.strings.to_hash_bucket_fast(texts, 50)
+        both = [numbers, tf.cast(tf.strings.length(texts), tf.int64)]
+        return tf.cast(tf.stack(both, axis=1), tf.float32)
+
+    module = save_with_signature_alone(tmp_path / "m", hashed, shape)
+    selection = select(task, [module], cache=False)
+    train = load_task(task).train
+    texts = tf.constant(list(train.read(np.arange(train.num_examples))))
+    expected = nearest_by_hand(hashed(texts).numpy(), train.labels)
+    assert selection.best.score == pytest.approx(expected)
+
+
+def test_strings_with_a_preprocessor_are_refused(
+    task, text_collection, tmp_path
+):
+    module = save_with_signature_alone(
+        tmp_path / "m", lambda t: tf.one_hot(tf.strings.length(t), 50)
+    )
+    pair = f"{module}@{text_collection / 'acme/experts/preprocessor/1'}"
+    selection = select(task, [module, pair], cache=False)
+    assert [entry.module for entry in selection.ranking] == [module]
+    (skipped,) = selection.skipped
+    reason = f"takes tokens has a preprocessor. Received: {pair}; {module} "
+    assert f"{reason}takes strings" in skipped["reason"]
+
+
+def test_modules_of_images_are_skipped_in_one_line(
+    task, text_collection, collection, capsys
+):
+    bank = collection / "acme/experts/bank/1"
+    selection = select(task, [text_collection, bank], cache=False)
+    assert len(selection.skipped) == 3
+    said = capsys.readouterr().err.strip().splitlines()
+    (line,) = [line for line in said if "takes images" in line]
+    assert "baseline, form, surface: A module must take what" in line

@@ -5,10 +5,12 @@ An implementation of "Scalable Transfer Learning with Expert Models"
 """
 
 from keras_experts.lazy import attach
+from keras_experts.registration import register
+from keras_experts.registration import register_after_keras
 
 __version__ = "0.1.0"
 
-__getattr__, __dir__, __all__ = attach(
+_get, __dir__, __all__ = attach(
     __name__,
     {
         "ExpertClassifier": "evaluation.expert_classifier",
@@ -18,3 +20,12 @@ __getattr__, __dir__, __all__ = attach(
     },
     ("layers", "models", "selection"),
 )
+
+
+def __getattr__(name: str) -> object:
+    value = _get(name)
+    register()
+    return value
+
+
+register_after_keras()

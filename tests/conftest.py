@@ -214,7 +214,8 @@ def text_run(make_once, text_files):
         files.write_json(workdir / "experts.json", content)
         config.parse(["stages/wordnet_baseline.gin"], [*small, *network])
         pretraining.train_baseline(workdir)
-        config.parse(["stages/wordnet_full.gin"], small)
+        # The names of the network are known to both trainings.
+        config.parse(["stages/wordnet_full.gin"], [*small, *network])
         experts.train_experts(workdir)
 
     return make_once("text_run", train)

@@ -217,6 +217,27 @@ def to_texts(
     )
 
 
+def from_strings(
+    strings: Sequence[str], labels: Sequence[int], class_names: list[str]
+) -> LabeledImages:
+    """Makes a set of texts from strings.
+
+    Raises:
+        ValueError: if one is not a string.
+    """
+    for index, text in enumerate(strings):
+        if not isinstance(text, str):
+            raise ValueError(
+                f"Texts must be strings. Received: {text!r} at index {index}."
+            )
+    rows = [
+        # A lone surrogate is no character: it becomes a question mark.
+        TextRow(text.encode("utf-8", "replace"), None, f"text {index}")
+        for index, text in enumerate(strings)
+    ]
+    return to_texts(rows, labels, class_names)
+
+
 def fault_of(text: bytes) -> str | None:
     """Returns what is wrong with a text, or None."""
     try:

@@ -1,6 +1,8 @@
 """Selection and transfer in one scikit-learn classifier."""
 
+import os
 import tempfile
+from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,15 +14,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from keras_experts import files
 from keras_experts.data import folders
+from keras_experts.data import texts
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.labeled_images import from_contents
 from keras_experts.data.tasks import Task
+from keras_experts.evaluation.prediction import classify_texts
 from keras_experts.evaluation.prediction import load_classifier
 from keras_experts.evaluation.prediction import make_predictor
+from keras_experts.mediums import IMAGES
+from keras_experts.mediums import TEXTS
 from keras_experts.saved_models.keras_models import module_of
 from keras_experts.selection.selector import select
-from keras_experts.training.evaluation import Predictor
 from keras_experts.training.finetuning import finetune
 
 
@@ -70,8 +75,8 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         """Selects a module and fine-tunes it.
 
         Args:
-            X: uint8 images `(n, height, width[, 1 or 3])`, or paths of n image
-                files.
+            X: uint8 images `(n, height, width[, 1 or 3])`, paths of n image
+                files, or n texts (a list, an array or a Series of strings).
             y: labels `(n,)`, numbers or texts, of at least two classes.
 
         Raises:
@@ -80,8 +85,10 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         """
         classes, labels = np.unique(np.asarray(y), return_inverse=True)
         names = [str(label) for label in classes]
-        images = _to_images(X, labels, names)
-        task = Task("images", images, images.take(0))
+        examples = _to_examples(X, labels, names)
+        if examples.medium == TEXTS:
+            (examples,) = texts.without_faulty("X", [examples])
+        task = Task(examples.medium, examples, examples.take(0))
         pool = [
             module_of(module) if isinstance(module, keras.Model) else module
             for module in self.modules
@@ -90,7 +97,7 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
             task,
             pool,
             self.strategy,
-            num_examples=images.num_examples,
+            num_examples=examples.num_examples,
             trust=self.trust,
         )
         with tempfile.TemporaryDirectory() as folder:
@@ -111,6 +118,7 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
                 for path in written
             }
         self.classes_, self.selection_ = classes, selection
+        self._medium = examples.medium
         self._predictor = None
         return self
 
@@ -118,10 +126,16 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         """Returns probabilities `(n, classes)`, in the order of `classes_`."""
         check_is_fitted(self)
         labels = np.zeros(len(X), np.int64)
-        images = _to_images(X, labels, [str(c) for c in self.classes_])
+        names = [str(label) for label in self.classes_]
+        examples = _to_examples(X, labels, names, self._medium)
+        if examples.medium != self._medium:
+            raise ValueError(
+                f"`X` must be {self._medium}, as in `fit`. "
+                f"Received: {examples.medium}."
+            )
         if self._predictor is None:
             self._predictor = self._load()
-        return self._predictor(images)
+        return self._predictor(examples)
 
     def predict(self, X) -> np.ndarray:
         """Returns the most probable labels `(n,)`."""
@@ -149,25 +163,51 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
             (directory / name).parent.mkdir(parents=True, exist_ok=True)
             (directory / name).write_bytes(content)
 
-    def _load(self) -> Predictor:
+    def _load(self) -> Callable[[LabeledImages], np.ndarray]:
         with tempfile.TemporaryDirectory() as folder:
             self._write(Path(folder))
             module, metadata = load_classifier(folder, self.trust)
-        return make_predictor(module, metadata["image_size"])
+        if self._medium == IMAGES:
+            return make_predictor(module, metadata["image_size"])
+        return lambda examples: classify_texts(
+            module, examples.read(np.arange(examples.num_examples))
+        )
 
     def __getstate__(self) -> dict:
         # TensorFlow's functions cannot be pickled; the files can.
         return {**super().__getstate__(), "_predictor": None}
 
 
-def _to_images(X, labels: np.ndarray, class_names: list[str]) -> LabeledImages:
-    X = X if isinstance(X, np.ndarray) else list(X)  # a Series has an index
-    if len(X) and isinstance(X[0], str | Path):
-        if len(X) != len(labels):
-            raise ValueError(
-                "`X` and `y` must have the same length. "
-                f"Received: {len(X)} files, {len(labels)} labels."
-            )
+def _to_examples(
+    X, labels: np.ndarray, class_names: list[str], medium: str | None = None
+) -> LabeledImages:
+    """Returns examples in one of the forms that `fit` takes, as a set.
+
+    Args:
+        X: as in `fit`.
+        labels: int array `(n,)`.
+        class_names: list of str.
+        medium: str. "images" or "texts", or None to decide by the first one.
+    """
+    if hasattr(X, "to_numpy"):  # pandas; as a list, a frame is its columns
+        X = X.to_numpy()
+    X = X if isinstance(X, np.ndarray) else list(X)
+    if isinstance(X, np.ndarray) and X.dtype.kind in "OU" and X.ndim == 2:
+        X = X.ravel() if X.shape[1] == 1 else X
+    if not len(X) or not isinstance(X[0], str | Path):
+        return from_arrays(np.asarray(X), labels, class_names)
+    if len(X) != len(labels):
+        raise ValueError(
+            "`X` and `y` must have the same length. "
+            f"Received: {len(X)} files or texts, {len(labels)} labels."
+        )
+    if medium == IMAGES or (medium is None and _is_image_file(X[0])):
         contents = [folders.read_image(Path(path)) for path in X]
         return from_contents(contents, labels, class_names)
-    return from_arrays(np.asarray(X), labels, class_names)
+    return texts.from_strings(X, labels, class_names)
+
+
+def _is_image_file(value: str | Path) -> bool:
+    """Returns whether a string is the path of a file, not a text."""
+    has_ending = Path(value).suffix.lower() in folders.ENDINGS
+    return isinstance(value, Path) or has_ending or os.path.isfile(value)

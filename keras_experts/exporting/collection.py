@@ -56,6 +56,11 @@ def export_run(
     has_bank = any(kind == handles.ADAPTER for kind, _ in experts)
     epn = run_folder.load_epn(workdir)
     is_text = row.get("medium") == TEXTS
+    if is_text and publication.samples:
+        raise ValueError(
+            "Samples are published of images alone (--samples). "
+            f"Received: {workdir}, a run on texts."
+        )
     steps = 1 + len(experts) + has_bank + (epn is not None) + is_text
     with (
         CollectionWriter(Path(output), publication) as writer,

@@ -10,6 +10,7 @@ from keras_experts.models.text_encoder import TextEncoder
 
 HEAD_NAME = "head"
 FEATURES_NAME = "features"
+TOKENS_NAME = "tokens"  # of the input that is all of a text's tokens
 
 
 def to_range() -> keras.layers.Layer:
@@ -46,13 +47,33 @@ def text_features(encoder: keras.layers.Layer) -> keras.Model:
         Model from int32 tokens `(batch, 3, length)`, ids, mask and types, to
         features `(batch, channels)`, float32.
     """
-    tokens = keras.Input((len(PACKED), None), dtype="int32", name="tokens")
+    tokens = keras.Input((len(PACKED), None), dtype="int32", name=TOKENS_NAME)
     parts = {key: tokens[:, row] for row, key in enumerate(PACKED)}
     features = encoder(parts)
     if isinstance(features, dict):
         features = features[DEFAULT]
     features = keras.layers.Activation("linear", dtype="float32")(features)
     return keras.Model(tokens, features, name=FEATURES_NAME)
+
+
+def with_named_inputs(classifier: keras.Model) -> keras.Model:
+    """Returns a classifier as it is given to people, with the same weights.
+
+    Args:
+        classifier: model of `add_head`.
+
+    Returns:
+        The classifier of images itself; of texts a model from a dict of int32
+        tensors `(batch, length)`, which are what a preprocessor returns:
+        `input_word_ids`, `input_mask` and `input_type_ids`.
+    """
+    if classifier.input.name != TOKENS_NAME:
+        return classifier
+    inputs = {
+        key: keras.Input((None,), dtype="int32", name=key) for key in PACKED
+    }
+    tokens = keras.ops.stack([inputs[key] for key in PACKED], axis=1)
+    return keras.Model(inputs, classifier(tokens), name=classifier.name)
 
 
 def features_of(network: keras.Model) -> keras.Model:

@@ -24,8 +24,8 @@ from apache_beam.options.pipeline_options import SetupOptions
 from keras_experts import files
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.saved_models import handles
+from keras_experts.selection.feature_checks import check_varied
 from keras_experts.selection.features import FAILURES
-from keras_experts.selection.features import check_varied
 from keras_experts.selection.fingerprints import describe
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.statistics import Score

@@ -21,7 +21,7 @@ from keras_experts.saved_models import handles
 from keras_experts.saved_models.loading import load_module
 from keras_experts.saved_models.loading import part_of
 from keras_experts.saved_models.text_modules import TextModule
-from keras_experts.selection.batch_dependence import check_independence
+from keras_experts.selection.feature_checks import check_independence
 from keras_experts.selection.modules import UNIT_RANGE
 from keras_experts.selection.modules import Source
 

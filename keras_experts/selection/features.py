@@ -19,6 +19,8 @@ from keras_experts.data.fingerprints import digests
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.selection import fingerprints
 from keras_experts.selection.cache import FeatureCache
+from keras_experts.selection.feature_checks import check_varied
+from keras_experts.selection.feature_checks import of_one_width
 from keras_experts.selection.fingerprints import Described
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import Source
@@ -244,7 +246,7 @@ class Features:
                 if candidate.handle in self.failed:
                     continue
                 if not isinstance(features, ValueError):
-                    features = _of_width(features, widths, part, candidate)
+                    features = of_one_width(features, widths, part, candidate)
                 if isinstance(features, ValueError):
                     self._fail(candidate, features)
                     continue
@@ -317,31 +319,10 @@ def _list_names(names: list[str]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def check_varied(candidate: Candidate, features: np.ndarray) -> None:
-    """Raises where features `(n, channels)` are the same for all images."""
-    if len(features) > 1 and (features == features[0]).all():
-        raise ValueError(
-            "A module must give features that differ between images. Received: "
-            f"{candidate.handle}, the same for all {len(features)}."
-        )
-
-
 def _holding(lock, batches: Iterator) -> Iterator:
     """Gives batches with a lock held, to the last of them."""
     with lock:
         yield from batches
-
-
-def _of_width(features, widths: dict, part: str | None, candidate: Candidate):
-    """Gives features, or an error where others of the part are wider."""
-    width = features.shape[1]
-    known = widths.setdefault(part, width)
-    if width == known:
-        return features
-    return ValueError(
-        "A module must give as many channels for all images. "
-        f"Received: {candidate.handle}, with {known} and {width}."
-    )
 
 
 class _Unwritten:

@@ -13,6 +13,7 @@ from keras_experts.mediums import IMAGES
 from keras_experts.saved_models import handles
 from keras_experts.saved_models.keras_models import is_keras_file
 from keras_experts.saved_models.keras_models import module_of
+from keras_experts.selection.names import tell_apart
 
 SHIPPED = re.compile(r"\w+")  # the name of a pool of ours
 COMMENT = re.compile(r"(?:^|\s)#")  # another "#" is that of BANK#expert
@@ -113,7 +114,13 @@ def expand(modules: Iterable[Named]) -> list[Candidate]:
     if not any(candidate.is_baseline for candidate in found):
         beside = filter(None, map(_baseline_of, found))
         found += [baseline for baseline in beside][:1]
-    return found
+    # Functions have no place: their handles are numbers of this process.
+    places = ["" if c.function else c.handle for c in found]
+    names = tell_apart([c.name for c in found], places)
+    return [
+        dataclasses.replace(candidate, name=name)
+        for candidate, name in zip(found, names, strict=True)
+    ]
 
 
 def prediction_networks(modules: Iterable[Named]) -> list[Candidate]:

@@ -23,6 +23,7 @@ from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
 from keras_experts.data.tasks import say_unseen
 from keras_experts.mediums import TEXTS
+from keras_experts.models.heads import with_named_inputs
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import text_modules
 from keras_experts.saved_models.keras_models import module_of
@@ -198,7 +199,8 @@ def finetune(
                 best = transfer.best_state(looks, held_out, unfinished)
             training = transfer.fit(task.train, recipe, *run, best)
         if best is not None:
-            transfer.float32_model().save(directory / LAST_FILE)
+            last = with_named_inputs(transfer.float32_model())
+            last.save(directory / LAST_FILE)
             best.restore()
         metrics = {
             **_metrics(module, task, transfer, recipe, seed, strategy),
@@ -239,7 +241,7 @@ def _write(
         task.class_names,
         f"{metrics['expert']}_{task.name}",
     )
-    model.save(directory / KERAS_FILE)
+    with_named_inputs(model).save(directory / KERAS_FILE)
     write_page(directory / PAGE_FILE, metrics, directory / CURVE_FILE)
     config.write_operative_config(directory)
     files.write_json(directory / "metrics.json", metrics)

@@ -34,11 +34,13 @@ class Inputs:
         plain: function of an example to what the network takes.
         arguments: dict. What augmentations want besides an example and a seed.
         facts: dict. What is told of it in metadata.
+        network: dict. Arguments of a new network that takes them.
     """
 
     plain: Callable
     arguments: dict
     facts: dict
+    network: dict = dataclasses.field(default_factory=dict)
 
     def augmented(self, augmentation: Callable) -> Callable:
         """Gives a function of an example and a seed `(2,)`."""
@@ -66,7 +68,10 @@ def of_texts(preprocessor: str | Path, trust: bool = False) -> Inputs:
         "seq_length": pack.seq_length,
         "vocabulary_sha256": told.get("vocabulary_sha256"),
     }
-    return Inputs(pack, {"pack": pack}, facts)
+    # A table of tokens has no rows that no text can reach.
+    sizes = ("vocabulary_size",)
+    network = {key: told[key] for key in sizes if key in told}
+    return Inputs(pack, {"pack": pack}, facts, network)
 
 
 def for_module(

@@ -115,7 +115,7 @@ def train_baseline(
     inputs = for_baseline(Path(workdir), data, image_size, preprocessor)
     outputs = data.outputs(loss)
     with strategy.scope(), stages.precision_of(precision):
-        features = heads.features_of(model())
+        features = heads.features_of(model(**inputs.network))
         classifier = heads.add_head(features, len(outputs))
     plan = BatchPlan(1, num_steps, batch_size)
     sgd = NetworkSgd(

@@ -177,3 +177,10 @@ def test_select_ranks_a_served_collection(
     assert [scores[url] for url in urls] == [
         {e.module: e.score for e in expected.ranking}[path] for path in local
     ]
+
+
+def test_samples_of_texts_are_refused(text_run, tmp_path):
+    publication = Publication("acme", samples=True)
+    with pytest.raises(ValueError, match="images alone .--samples.*a run on"):
+        export_run(text_run, tmp_path / "out", publication)
+    assert not (tmp_path / "out").exists()

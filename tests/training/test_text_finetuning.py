@@ -18,6 +18,7 @@ from keras_experts.data.tokens import hide_words
 from keras_experts.evaluation import prediction
 from keras_experts.evaluation.prediction import predict
 from keras_experts.mediums import PACKED
+from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.text_encoder import TextEncoder
 from keras_experts.saved_models import handles
@@ -50,6 +51,9 @@ def test_a_run_on_texts_tells_of_them(text_run):
     assert (baseline["medium"], baseline["seq_length"]) == ("texts", 8)
     words = read_vocabulary(text_run / "preprocessor")
     assert 5 < len(words) <= 120
+    model = keras.saving.load_model(text_run / "baseline/model.keras")
+    encoder = heads.backbone_of(model)
+    assert encoder.vocabulary_size == len(words)
     told = handles.read_metadata(str(text_run / "preprocessor"))
     assert told["vocabulary_sha256"] == baseline["vocabulary_sha256"]
     assert not list(text_run.rglob("samples.jpg"))
@@ -106,7 +110,7 @@ def test_the_classifier_takes_strings_and_agrees_with_its_network(
     module = load_module(str(tuned / "module"))
     model = keras.saving.load_model(tuned / "model.keras")
     pack = Packer(str(text_run / "preprocessor"))
-    expected = model(pack.batch(texts)).numpy()
+    expected = model(pack.module(texts)).numpy()
     np.testing.assert_allclose(module(texts), expected, atol=1e-5)
     served = module.signatures["serving_texts"](texts)
     names = handles.read_metadata(str(tuned / "module"))["class_names"]

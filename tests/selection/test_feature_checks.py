@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_experts.data.synthetic import digits_task
-from keras_experts.selection.batch_dependence import check_independence
+from keras_experts.selection.feature_checks import check_independence
 from keras_experts.selection.selector import select
 from tests.selection.modules import mean
 from tests.selection.modules import save_module

@@ -1,8 +1,10 @@
-"""Finding modules whose features depend on the rest of their batch."""
+"""Checks of the features that a module returns."""
 
 from collections.abc import Callable
 
 import numpy as np
+
+from keras_experts.selection.modules import Candidate
 
 # By how much features may change with their batch, as a fraction of the
 # largest one: bfloat16 rounds to 0.4%.
@@ -46,3 +48,26 @@ def check_independence(
             "largest one with the order and the other examples (does it use "
             "batch statistics or dropout?)."
         )
+
+
+def check_varied(candidate: Candidate, features: np.ndarray) -> None:
+    """Raises where features `(n, channels)` are the same for all images."""
+    if len(features) > 1 and (features == features[0]).all():
+        raise ValueError(
+            "A module must give features that differ between images. Received: "
+            f"{candidate.handle}, the same for all {len(features)}."
+        )
+
+
+def of_one_width(
+    features, widths: dict, part: str | None, candidate: Candidate
+):
+    """Returns features, or an error where others of their part are wider."""
+    width = features.shape[1]
+    known = widths.setdefault(part, width)
+    if width == known:
+        return features
+    return ValueError(
+        "A module must give as many channels for all images. "
+        f"Received: {candidate.handle}, with {known} and {width}."
+    )

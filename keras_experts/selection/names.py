@@ -1,0 +1,38 @@
+"""Names that tell modules, or tasks, apart where they would be the same."""
+
+import collections
+from collections.abc import Sequence
+
+
+def tell_apart(names: Sequence[str], places: Sequence[str]) -> list[str]:
+    """Returns names of which no two are the same.
+
+    A name that several have gets the part of the place by which they differ,
+    as in "baseline (animals)" and "baseline (plants)", or else a number.
+
+    Args:
+        names: str, of each thing.
+        places: str, of each thing its path, URL or handle.
+    """
+    groups = collections.defaultdict(list)
+    for index, name in enumerate(names):
+        groups[name].append(index)
+    found = list(names)
+    for name, indices in groups.items():
+        if len(indices) > 1:
+            parts = _differences([places[index] for index in indices])
+            for index, part in zip(indices, parts, strict=True):
+                found[index] = f"{name} ({part})"
+    return found
+
+
+def _differences(places: list[str]) -> list[str]:
+    """Returns short parts of places, all different."""
+    split = [place.rstrip("/").split("/") for place in places]
+    for length in range(1, max(map(len, split)) + 1):
+        # The component at this place alone, or else all from it on.
+        for stop in (1 - length or None, None):
+            parts = ["/".join(names[-length:stop]) for names in split]
+            if len(set(parts)) == len(parts) and all(parts):
+                return parts
+    return [str(number) for number in range(1, len(places) + 1)]

@@ -22,7 +22,8 @@ ACCURACY, MEAN_PER_CLASS = "accuracy", "mean_per_class"
 METRICS = (ACCURACY, MEAN_PER_CLASS)
 # Of the images without the test set, those to choose by.
 VALIDATION_SHARE = 0.2
-TASK_KEYS = {"task", "name", "group", "metric", "num_examples"}
+COLUMN_KEYS = ("text_column", "label_column")
+TASK_KEYS = {"task", "name", "group", "metric", "num_examples", *COLUMN_KEYS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,8 @@ class SuiteEntry:
         task: str. As `load_task` takes it; None for the task of that name of
             VTAB.
         num_examples: int. Images without the test set, at most; None for all.
+        text_column: str. As in `load_task`.
+        label_column: str. As in `load_task`.
     """
 
     name: str
@@ -43,6 +46,8 @@ class SuiteEntry:
     metric: str = ACCURACY
     task: str | None = None
     num_examples: int | None = 1000
+    text_column: str | None = None
+    label_column: str | None = None
 
     @property
     def described(self) -> SuiteTask:
@@ -88,7 +93,8 @@ class SuiteEntry:
         return dataclasses.replace(task, name=self.name)
 
     def _load(self, data_dir: str | None) -> Task:
-        return load_task(self.task, data_dir, self.num_examples)
+        columns = (self.text_column, self.label_column)
+        return load_task(self.task, data_dir, self.num_examples, *columns)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,10 +186,11 @@ def _entry(row: object, path: Path) -> SuiteEntry:
     name = row.get("name", named.replace("/", "_"))
     group, number = row.get("group", "tasks"), row.get("num_examples", 1000)
     metric = row.get("metric", ACCURACY)
+    columns = {key: row[key] for key in COLUMN_KEYS if key in row}
     is_fit = (
         not row.keys() - TASK_KEYS
         and metric in METRICS
-        and all(isinstance(text, str) for text in (name, group))
+        and all(isinstance(t, str) for t in (name, group, *columns.values()))
         and re.fullmatch(r"\w[\w.-]*", name)
         and group != ALL
         and (number is None or (type(number) is int and number > 0))
@@ -192,11 +199,12 @@ def _entry(row: object, path: Path) -> SuiteEntry:
         raise ValueError(
             f"A task of a suite has {', '.join(sorted(TASK_KEYS))}: its name "
             "is of letters, digits and _.-, its group a text but 'all', its "
+            "columns texts, its "
             f"metric one of {', '.join(METRICS)}, its num_examples a positive "
             f"number or null. Received: {row!r} in {path}."
         )
     task = str(beside) if is_here else row["task"]
-    return SuiteEntry(name, group, metric, task, number)
+    return SuiteEntry(name, group, metric, task, number, **columns)
 
 
 def _validation_size(images: LabeledImages) -> int:

@@ -349,7 +349,7 @@ def test_trials_in_two_processes_are_those_of_one(suite, small_pool, tmp_path):
         ),
         (
             {"name": "a", "tasks": [{"task": "b", "grp": "c"}]},
-            "A task of a suite has group, metric",
+            "A task of a suite has group, label_column",
         ),
         (
             {"name": "a", "tasks": [{"task": "b:1.*.*"}, {"task": "b:2.*.*"}]},
@@ -383,3 +383,13 @@ def test_suite_that_is_not_there_is_told(capfd):
     assert code == 1
     err = capfd.readouterr().err
     assert "one of vtab1k, dat or a JSON file. Received: 'vtab'" in err
+
+
+def test_a_suite_names_the_columns_of_texts(tmp_path):
+    rows = [f"text {number},{'ab'[number % 2]}" for number in range(40)]
+    (tmp_path / "t.csv").write_text("\n".join(["said,by", *rows]))
+    columns = {"text_column": "said", "label_column": "by"}
+    content = {"name": "s", "tasks": [{"task": "t.csv", **columns}]}
+    (tmp_path / "suite.json").write_text(json.dumps(content))
+    (entry,) = load_suite(str(tmp_path / "suite.json")).entries
+    assert entry.final(None).class_names == ["a", "b"]

@@ -102,16 +102,17 @@ def evaluation_batches(
     local = len(replicas)
     places = tf.constant(list(replicas), tf.int64)
     number = images.num_examples
-    dtype = _image_type(images)
+    spec = _spec(images)
 
     def load(element):
         turn, replica = element // local, tf.gather(places, element % local)
         first = (turn * num_replicas + replica) * batch_size
         index = first + tf.range(batch_size, dtype=tf.int64)
         image, label = tf.numpy_function(
-            lambda i: _read_some(images, i), (index,), (dtype, tf.int64)
+            lambda i: _read_some(images, i), (index,), (spec.dtype, tf.int64)
         )
-        return {"image": _shaped(image), "label": _shaped(label, (None,))}
+        image, label = _shaped(image, spec.shape), _shaped(label, (None,))
+        return {"image": image, "label": label}
 
     def prepare(example):
         image = preprocess(example["image"])
@@ -277,7 +278,7 @@ def _read_some(images: LabeledImages, index: np.ndarray):
 
 def _reader(streams: Sequence[Stream]) -> Callable:
     """Makes the graph's function of streams and indices to what they hold."""
-    dtype = _image_type(streams[0].images)
+    spec = _spec(streams[0].images)
     num_outputs = streams[0].targets.num_outputs
 
     def read(stream: np.ndarray, index: np.ndarray):
@@ -294,23 +295,28 @@ def _reader(streams: Sequence[Stream]) -> Callable:
 
     def graph(stream: tf.Tensor, index: tf.Tensor):
         image, target = tf.numpy_function(
-            read, (stream, index), (dtype, tf.float32)
+            read, (stream, index), (spec.dtype, tf.float32)
         )
-        return _shaped(image), _shaped(target, (None, num_outputs))
+        image = _shaped(image, spec.shape)
+        return image, _shaped(target, (None, num_outputs))
 
     return graph
 
 
-def _image_type(images: LabeledImages) -> tf.DType:
-    """Tells whether images come encoded or as pixels, from the first."""
+def _spec(images: LabeledImages) -> tf.TensorSpec:
+    """Returns what batches of images are, as the first one shows.
+
+    They are encoded, or pixels, or features `(batch, channels)`.
+    """
     sample = images.read(np.zeros(1, np.int64))
-    return tf.string if sample.dtype == object else tf.uint8
+    if sample.dtype == object:
+        return tf.TensorSpec((None,), tf.string)
+    if sample.ndim == 2:
+        return tf.TensorSpec((None, sample.shape[1]), sample.dtype)
+    return tf.TensorSpec((None, None, None, 3), tf.uint8)
 
 
-def _shaped(tensor: tf.Tensor, shape: tuple | None = None) -> tf.Tensor:
-    """Tells the shape that a Python function hides."""
-    if shape is None:
-        encoded = tensor.dtype == tf.string
-        shape = (None,) if encoded else (None, None, None, 3)
+def _shaped(tensor: tf.Tensor, shape) -> tf.Tensor:
+    """Sets the shape that a Python function hides."""
     tensor.set_shape(shape)
     return tensor

@@ -24,7 +24,7 @@ from keras_experts.evaluation.prediction import load_classifier
 from keras_experts.evaluation.prediction import make_predictor
 from keras_experts.mediums import IMAGES
 from keras_experts.mediums import TEXTS
-from keras_experts.saved_models.keras_models import module_of
+from keras_experts.selection.modules import expand
 from keras_experts.selection.selector import select
 from keras_experts.training.finetuning import finetune
 
@@ -89,21 +89,22 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         if examples.medium == TEXTS:
             (examples,) = texts.without_faulty("X", [examples])
         task = Task(examples.medium, examples, examples.take(0))
-        pool = [
-            module_of(module) if isinstance(module, keras.Model) else module
-            for module in self.modules
-        ]
         selection = select(
             task,
-            pool,
+            self.modules,
             self.strategy,
             num_examples=examples.num_examples,
             trust=self.trust,
         )
+        best = next(
+            candidate
+            for candidate in expand(self.modules)
+            if candidate.handle == selection.best.module
+        )
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "finetuned"
             finetune(
-                selection.best.module,
+                best.function or best.handle,
                 task,
                 output,
                 num_images=self.num_images,

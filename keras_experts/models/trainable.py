@@ -60,7 +60,10 @@ def train_only(classifier: keras.Model, groups: Sequence[str]) -> None:
             f"{', '.join(sorted(present))}. Received: {', '.join(missing)}."
         )
     for group, layer in parts:
-        layer.trainable = not groups if group is None else group in wanted
+        if group is not None:
+            layer.trainable = group in wanted
+        elif groups:
+            layer.trainable = False
 
 
 def _parts(

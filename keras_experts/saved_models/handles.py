@@ -13,6 +13,7 @@ from keras_experts import files
 from keras_experts.checks import first_line
 from keras_experts.config import find_shared
 from keras_experts.mediums import TEXTS
+from keras_experts.saved_models import keras_files
 from keras_experts.saved_models.naming import EXPERT_PATTERN
 from keras_experts.saved_models.naming import check_name
 from keras_experts.saved_models.naming import split_handle
@@ -157,10 +158,13 @@ def resolve(handle: str) -> Path:
 
 
 def weights_digest(handle: str) -> str:
-    """Gives what tells a module's weights from others: hexadecimal.
+    """Returns a digest of a module's weights, hexadecimal.
 
-    The index of a SavedModel's variables holds the checksum of each.
+    The index of a SavedModel's variables holds the checksum of each; a Keras
+    file is read whole.
     """
+    if keras_files.is_keras_file(handle):
+        return files.checksum(handle)
     index = resolve(handle) / "variables" / "variables.index"
     return files.checksum(index) if index.exists() else ""
 
@@ -183,12 +187,17 @@ def check_expert(metadata: dict, expert: str | None, handle: str) -> None:
 
 
 def read_metadata(handle: str) -> dict:
-    """Reads what the exporter wrote about a module; {} for anybody's.
+    """Reads what the exporter wrote about a module.
+
+    A Keras file has its name and its image size; a third-party SavedModel has
+    none: {}.
 
     Raises:
         FileNotFoundError: if there is no such module.
-        ValueError: if what it tells of itself has another format.
+        ValueError: if the metadata has another format.
     """
+    if keras_files.is_keras_file(handle):
+        return keras_files.read_metadata(handle)
     path = resolve(handle) / METADATA_FILE
     if not path.exists():
         return {}

@@ -103,9 +103,11 @@ def write_keras_module(
         extras: files, as in `write_module`.
         signatures: traced functions by name, beside `serving_default`.
     """
-    root, forward = keras_object(model, IMAGES)
+    # A network of a fixed size takes no other.
+    images = tf.TensorSpec(model.input_shape, tf.float32, IMAGES.name)
+    root, forward = keras_object(model, images)
 
-    @tf.function(input_signature=[IMAGES])
+    @tf.function(input_signature=[images])
     def serve(inputs):
         return {output_name: forward(inputs)}
 

@@ -1,6 +1,7 @@
 """Images and texts through modules."""
 
 import functools
+import os
 from collections import OrderedDict
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import resize
 from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
+from keras_experts.saved_models import keras_models
 from keras_experts.saved_models.loading import load_module
 from keras_experts.saved_models.loading import part_of
 from keras_experts.saved_models.text_modules import TextModule
@@ -183,7 +185,11 @@ class LoadedSource:
         self._checked: set[str | None] = set()
         self._is_ours = False
         if source.function is not None:
-            self._root = source.function
+            self._root = keras_models.on_floats(source.function)
+            return
+        if keras_models.is_network(source.module):
+            network = keras_models.load_network(source.module, trust)
+            self._root = keras_models.on_floats(network)
             return
         metadata = handles.read_metadata(source.module)
         self._is_ours = "backbone" in metadata
@@ -249,8 +255,11 @@ class LoadedSource:
         return self._calls[part](self.compiles, images)
 
     def _part(self, part: str | None) -> Callable:
-        is_whole = self._source.medium == TEXTS and part is None
-        if self._source.function is not None or is_whole:
+        is_text = self._source.medium == TEXTS
+        is_network = keras_models.is_network(self._source.module)
+        if self._source.function is not None or is_network:
+            return self._root
+        if is_text and part is None:
             return self._root
         return part_of(self._root, self._source.name_of(part))
 
@@ -299,6 +308,8 @@ class _Call:
 def _num_bytes(source: Source) -> int:
     if source.function is not None:  # its variables are not ours to free
         return GRAPH_BYTES
+    if keras_models.is_network(source.module):
+        return os.path.getsize(source.module) + GRAPH_BYTES
     folder = Path(handles.resolve(source.module)) / "variables"
     variables = sum(path.stat().st_size for path in folder.glob("*"))
     return variables + GRAPH_BYTES

@@ -235,7 +235,7 @@ class Features:
         done = 0
         widths: dict[str | None, int] = {}
         lock = contextlib.nullcontext()
-        if source.function is not None:
+        if source.runs_here:
             lock = self._function_lock
         try:
             batches = self._runner(source).features(
@@ -268,7 +268,7 @@ class Features:
         """Gives what computes: this process, or one for this thread."""
         from keras_experts.selection.embeddings import Embedder
 
-        if self._time_limit is None or source.function is not None:
+        if self._time_limit is None or source.runs_here:
             if not hasattr(self, "_embedder"):
                 self._embedder = Embedder(self.images, self._trust)
             return self._embedder

@@ -13,8 +13,12 @@ from keras_experts.mediums import IMAGES
 from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import inspection
+from keras_experts.saved_models import keras_files
 from keras_experts.saved_models import text_modules
-from keras_experts.saved_models.keras_models import fingerprint_of
+from keras_experts.saved_models.keras_models import check_image_size
+from keras_experts.saved_models.keras_models import check_network
+from keras_experts.saved_models.keras_models import digest_of
+from keras_experts.saved_models.keras_models import is_network
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import Source
 
@@ -57,6 +61,9 @@ def describe(
         ValueError: if it is no SavedModel, or does not take what the task is
             of.
     """
+    is_of_texts = candidate.function is not None and medium == TEXTS
+    if is_network(candidate.function or candidate.handle) and not is_of_texts:
+        return _describe_network(candidate, medium)
     if candidate.function is not None:
         size = 0
         if medium != TEXTS:
@@ -65,8 +72,11 @@ def describe(
             *(candidate.handle, size, candidate.input_range),
             *(candidate.function, medium),
         )
-        return Described(
-            source, None, _key(fingerprint_of(candidate.function), source, None)
+        return Described(source, None, None)
+    if Path(candidate.handle).suffix.lower() in keras_files.OLD_SUFFIXES:
+        raise ValueError(
+            "A Keras network must be a .keras file: load it and write it with "
+            f"`model.save('name.keras')`. Received: {candidate.handle}."
         )
     module, part = handles.split(candidate.handle)
     known = _recall(handles.resolve(module), memo)
@@ -80,6 +90,22 @@ def describe(
     size = _checked_size(candidate, known["image_size"])
     source = Source(module, size, candidate.input_range)
     return Described(source, part, _key(known["sha256"], source, part))
+
+
+def _describe_network(candidate: Candidate, medium: str) -> Described:
+    """As `describe`, of a Keras model or file."""
+    module = candidate.function or candidate.handle
+    text_modules.check_medium(candidate.handle, IMAGES, medium)
+    if candidate.function is not None:
+        check_network(candidate.function, candidate.name)
+    digest = digest_of(module)
+    size = _checked_size(candidate, handles.DEFAULT_IMAGE_SIZE)
+    check_image_size(module, size)
+    source = Source(
+        *(candidate.handle, size, candidate.input_range, candidate.function),
+        has_custom_code=digest is None,
+    )
+    return Described(source, None, _key(digest, source, None))
 
 
 def _describe_text(

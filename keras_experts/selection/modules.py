@@ -11,8 +11,8 @@ from pathlib import Path
 from keras_experts.config import find_shared
 from keras_experts.mediums import IMAGES
 from keras_experts.saved_models import handles
-from keras_experts.saved_models.keras_models import is_keras_file
-from keras_experts.saved_models.keras_models import module_of
+from keras_experts.saved_models import keras_files
+from keras_experts.saved_models.keras_files import UNIT_RANGE
 from keras_experts.selection.names import tell_apart
 
 SHIPPED = re.compile(r"\w+")  # the name of a pool of ours
@@ -21,7 +21,6 @@ COMMENT = re.compile(r"(?:^|\s)#")  # another "#" is that of BANK#expert
 OPTION = re.compile(
     r"\s+(baseline|image_size=\d+|input_range=-?[\d.]+,-?[\d.]+)$"
 )
-UNIT_RANGE = (0.0, 1.0)
 HELPERS = (handles.EPN, handles.PREPROCESSOR)  # kinds that give no features
 
 
@@ -68,6 +67,8 @@ class Source:
         input_range: two floats. Values of black and white.
         function: function of images or of texts, or None.
         medium: str. What it takes, "images" or "texts".
+        has_custom_code: bool. Whether it is a Keras file whose layers are
+            registered in this process, and not known to others.
     """
 
     module: str
@@ -75,6 +76,12 @@ class Source:
     input_range: tuple[float, float] = UNIT_RANGE
     function: Callable | None = None
     medium: str = IMAGES
+    has_custom_code: bool = False
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether it can only be run in this process."""
+        return self.function is not None or self.has_custom_code
 
     def name_of(self, part: str | None) -> str:
         """Gives the handle of a part."""
@@ -176,8 +183,10 @@ def _expand_one(module: Named, pools: tuple[Path, ...]) -> list[Candidate]:
             "A module must be a collection, a SavedModel folder, a URL or a "
             f"pool file. Received: {module!r}, which does not exist."
         )
-    if is_keras_file(path):
-        return _local(Path(module_of(path)))
+    if keras_files.is_keras_file(path):
+        return [_of_keras_file(path)]
+    if path.suffix.lower() in keras_files.OLD_SUFFIXES:
+        return [Candidate(str(path), path.stem)]  # which is skipped, by name
     if path.is_file():
         return _read_pool(path, pools)
     if handles.is_saved_model(path):
@@ -193,12 +202,33 @@ def _expand_one(module: Named, pools: tuple[Path, ...]) -> list[Candidate]:
 def _of_function(function: Callable) -> Candidate:
     name = getattr(function, "name", None)
     name = name or getattr(function, "__name__", type(function).__name__)
-    shape = getattr(function, "input_shape", None)
-    is_fixed = isinstance(shape, tuple) and len(shape) == 4 and shape[1]
-    size = shape[1] if is_fixed else None
     # Two models may have one name.
     handle = f"{name}@{id(function):x}"
-    return Candidate(handle, name, image_size=size, function=function)
+    inputs = [
+        keras_files.Input(tuple(tensor.shape), tensor.dtype)
+        for tensor in getattr(function, "inputs", None) or ()
+    ]
+    return dataclasses.replace(
+        Candidate(handle, name, function=function), **_fed(inputs)
+    )
+
+
+def _of_keras_file(path: Path) -> Candidate:
+    try:
+        inputs = keras_files.describe(path).inputs
+    except ValueError:
+        inputs = []  # it is skipped with this error when it is described
+    return Candidate(str(path), path.stem, **_fed(inputs))
+
+
+def _fed(inputs: list[keras_files.Input]) -> dict:
+    """Returns the image size and the range that a Keras network is fed."""
+    if len(inputs) != 1:
+        return {}
+    fed: dict = {"image_size": inputs[0].image_size}
+    if inputs[0].is_integer:
+        fed["input_range"] = keras_files.BYTE_RANGE
+    return fed
 
 
 def _part(module: Path, part: str) -> list[Candidate]:
@@ -328,5 +358,7 @@ def _bytes(candidate: Candidate) -> float:
     module, _ = handles.split(candidate.handle)
     if "://" in module:
         return float("inf")
+    if keras_files.is_keras_file(module):
+        return os.path.getsize(module)
     folder = handles.place(module) / "variables"
     return sum(path.stat().st_size for path in folder.glob("*"))

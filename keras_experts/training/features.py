@@ -17,14 +17,14 @@ from keras_experts.mediums import POOLED
 from keras_experts.models import heads
 from keras_experts.models import rebuilding
 from keras_experts.saved_models import handles
+from keras_experts.saved_models import keras_models
 from keras_experts.saved_models import text_modules
+from keras_experts.saved_models.keras_files import UNIT_RANGE
 from keras_experts.saved_models.loading import read_weights
-
-UNIT_RANGE = (0.0, 1.0)
 
 
 def load_features(
-    handle: str,
+    handle: str | keras.Model,
     trust: bool = False,
     input_range: tuple[float, float] = UNIT_RANGE,
 ) -> tuple[keras.layers.Layer, bool]:
@@ -33,17 +33,24 @@ def load_features(
     Args:
         handle: str. Path or URL of a reusable SavedModel; `MODULE#name` is an
             expert of a bank. Of texts, an encoder as in `preprocessor_of`.
+            Or a Keras model of images, or the path of its `.keras` file.
         trust: bool. As in `HubLayer`.
-        input_range: two floats. What the module takes for black and white.
+        input_range: two floats. Values of black and white that the module
+            takes.
 
     Returns:
-        The layer, of images in [0, 1] or as `text_features` makes it, all
-        trainable, and whether its gradients compile with XLA.
+        The layer, of images in [0, 1] or as `text_features` makes it, with
+        all its trainable weights, and whether its gradients compile with XLA.
 
     Raises:
         FileNotFoundError: if there is no such module.
-        ValueError: if it does not load or has nothing to train.
+        ValueError: if it does not load.
     """
+    if keras_models.is_network(handle):
+        network = keras_models.copy_network(handle, trust)
+        low, high = keras_models.range_of(network, input_range)
+        # XLA is slow for the depthwise convolutions of many of them on CPUs.
+        return _of_range(network, low, high), False
     metadata = handles.read_metadata(handle)
     if "backbone" in metadata:
         backbone = rebuilding.rebuild(metadata, read_weights(handle), handle)
@@ -52,7 +59,8 @@ def load_features(
             backbone = rebuilding.cut_out(backbone, metadata, expert, handle)
         return heads.features_of(backbone), True
     encoder, _ = handles.split_preprocessor(handle)
-    layer = HubLayer(encoder, trainable=True, trust=trust)
+    layer = HubLayer(encoder, trust=trust)
+    layer.trainable = True  # as far as it has trainable weights
     if text_modules.takes(handles.resolve(handle)) == text_modules.TOKENS:
         # Raises where it and its preprocessor do not fit.
         text_modules.TextModule(handle, trust)(tf.constant(["a text"]))
@@ -62,11 +70,27 @@ def load_features(
     return layer, False
 
 
-def _of_range(layer: HubLayer, low: float, high: float) -> keras.Model:
-    """Puts a module that takes images in [low, high] behind [0, 1]."""
-    images = keras.Input((None, None, 3), name="images")
-    scaled = keras.layers.Rescaling(high - low, offset=low)(images)
-    return keras.Model(images, layer(scaled), name=heads.FEATURES_NAME)
+def _of_range(
+    layer: keras.layers.Layer, low: float, high: float
+) -> keras.Model:
+    """Builds a model of images in [0, 1] from a layer of [low, high].
+
+    Args:
+        layer: layer of images to features. A Keras network stays one, so that
+            a file of the whole needs nothing else to load.
+        low: float. Value of black.
+        high: float. Value of white.
+    """
+    expected = None
+    if isinstance(layer, keras.Model):
+        expected = keras_models.input_of(layer)
+    shape = (None, None, 3) if expected is None else expected.shape[1:]
+    images = scaled = keras.Input(shape, name="images")
+    if (low, high) != UNIT_RANGE:
+        scaled = keras.layers.Rescaling(high - low, offset=low)(images)
+    features = keras_models.on_floats(layer)(scaled)
+    features = keras.layers.Activation("linear", dtype="float32")(features)
+    return keras.Model(images, features, name=heads.FEATURES_NAME)
 
 
 def _of_encoder(layer: HubLayer) -> keras.Model:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import time
+import uuid
 from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,16 +23,17 @@ from keras_experts.data.fingerprints import fingerprint
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
 from keras_experts.data.tasks import say_unseen
+from keras_experts.mediums import IMAGES
 from keras_experts.mediums import TEXTS
 from keras_experts.models.heads import with_named_inputs
 from keras_experts.saved_models import handles
+from keras_experts.saved_models import keras_models
 from keras_experts.saved_models import text_modules
-from keras_experts.saved_models.keras_models import module_of
+from keras_experts.saved_models.keras_files import UNIT_RANGE
 from keras_experts.training.best_state import BestState
 from keras_experts.training.best_state import Validation
 from keras_experts.training.classifier_module import write_classifier
 from keras_experts.training.classifier_module import write_text_classifier
-from keras_experts.training.features import UNIT_RANGE
 from keras_experts.training.rates import choose_recipe
 from keras_experts.training.recipe_options import RecipeOptions
 from keras_experts.training.runtime import Runtime
@@ -135,7 +137,8 @@ def finetune(
             is out of its range.
     """
     started = time.monotonic()
-    module = module_of(module)
+    if not isinstance(module, keras.Model):
+        module = str(module)
     if image_size is not None:
         check_at_least(image_size=(image_size, 1))
     options = RecipeOptions(num_images, batch_size, base_learning_rate)
@@ -154,11 +157,10 @@ def finetune(
         if not isinstance(task, Task):
             columns = (text_column, label_column)
             task = load_task(task, data_dir, num_examples, *columns)
-        taken = text_modules.takes(handles.resolve(module))
-        text_modules.check_medium(module, taken, task.medium)
+        _check_medium(module, task)
         settings = {
-            "module": module,
-            "weights": handles.weights_digest(module),
+            "module": _name_of(module),
+            "weights": _digest_of(module),
             "task": task.name,
             "images": fingerprint(task.train),
             "seed": seed,
@@ -190,6 +192,7 @@ def finetune(
         recipe = next(iter(recipes.values()))
         settings |= dataclasses.asdict(recipe) | {"rates": list(recipes)}
         settings |= transfer.inputs.facts
+        recipes = {r: transfer.suited(each) for r, each in recipes.items()}
         unfinished = _unfinished(output, settings)
         run = (seed, task.name, unfinished, settings)
         with _gone_if_hopeless(unfinished):
@@ -266,8 +269,37 @@ def _told(best: BestState | None) -> dict:
     }
 
 
+def _check_medium(module: str | keras.Model, task: Task) -> None:
+    """Raises unless a module takes what a task consists of."""
+    taken = IMAGES
+    if not keras_models.is_network(module):
+        taken = text_modules.takes(handles.resolve(module))
+    text_modules.check_medium(_name_of(module), taken, task.medium)
+
+
+def _name_of(module: str | keras.Model) -> str:
+    """Returns the reference that a user gave, or a Keras model's name."""
+    return module.name if isinstance(module, keras.Model) else module
+
+
+def _digest_of(module: str | keras.Model) -> str:
+    """Returns what tells a module's weights from others."""
+    if not keras_models.is_network(module):
+        return handles.weights_digest(module)
+    # What cannot be told from others is trained anew each time.
+    return keras_models.digest_of(module) or uuid.uuid4().hex
+
+
+def _expert_of(module: str | keras.Model) -> str:
+    """Returns what to call a module in reports."""
+    if keras_models.is_network(module):
+        return keras_models.name_of(module)
+    _, part = handles.split(module)
+    return part or handles.read_metadata(module).get("name", module)
+
+
 def _metrics(
-    module: str,
+    module: str | keras.Model,
     task: Task,
     transfer: Transfer,
     recipe: Recipe,
@@ -275,13 +307,12 @@ def _metrics(
     strategy: str,
 ) -> dict:
     """Tests, and tells what was done."""
-    _, part = handles.split(module)
     num_steps, batch_size = recipe.length(task.train.num_examples)
     predicted = transfer.predict(task.train)
     metrics = {
         "task": task.name,
-        "module": module,
-        "expert": part or handles.read_metadata(module).get("name", module),
+        "module": _name_of(module),
+        "expert": _expert_of(module),
         "num_train": task.train.num_examples,
         "num_test": task.test.num_examples,
         "num_classes": len(task.class_names),

@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from keras_experts import config
@@ -17,6 +18,7 @@ from keras_experts.data.upstream import Upstream
 from keras_experts.mediums import IMAGES
 from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
+from keras_experts.saved_models import keras_models
 from keras_experts.saved_models import text_modules
 from keras_experts.saved_models.preprocessor import learn_vocabulary
 from keras_experts.saved_models.preprocessor import vocabulary_digest
@@ -75,12 +77,13 @@ def of_texts(preprocessor: str | Path, trust: bool = False) -> Inputs:
 
 
 def for_module(
-    module: str, image_size: int | None, trust: bool = False
+    module: str | keras.Model, image_size: int | None, trust: bool = False
 ) -> Inputs:
     """Reads examples as a module takes them.
 
     Args:
-        module: str. Handle; of texts as in `preprocessor_of`.
+        module: str. Handle; of texts as in `preprocessor_of`. Or a Keras
+            model of images.
         image_size: int. Of images, pixels, or None for the module's own.
         trust: bool. As in `load_module`.
 
@@ -88,6 +91,12 @@ def for_module(
         FileNotFoundError: if a module is not there.
         ValueError: if it takes strings, or does not fit its preprocessor.
     """
+    if keras_models.is_network(module):
+        expected = keras_models.input_of(module)
+        size = image_size or (expected and expected.image_size)
+        size = size or handles.DEFAULT_IMAGE_SIZE
+        keras_models.check_image_size(module, size)
+        return of_images(size)
     taken = text_modules.takes(handles.resolve(module))
     if taken == IMAGES:
         size = handles.image_size(module) if image_size is None else image_size

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_experts.checks import check_at_least
 from keras_experts.checks import first_line
+from keras_experts.console import say
 from keras_experts.data.label_rows import LabelRows
 from keras_experts.data.label_rows import Targets
 from keras_experts.data.labeled_images import LabeledImages
@@ -18,13 +19,14 @@ from keras_experts.data.preprocessing import flip_and_shift
 from keras_experts.data.streams import BatchPlan
 from keras_experts.data.streams import Stream
 from keras_experts.data.streams import stream_seed
-from keras_experts.layers.hub_layer import HubLayer
 from keras_experts.mediums import IMAGES
 from keras_experts.mediums import TEXTS
 from keras_experts.models.heads import add_head
 from keras_experts.models.trainable import check_groups
 from keras_experts.models.trainable import train_only
 from keras_experts.saved_models import handles
+from keras_experts.saved_models import keras_models
+from keras_experts.saved_models.keras_files import UNIT_RANGE
 from keras_experts.training import schedules
 from keras_experts.training import stages
 from keras_experts.training.best_state import BestState
@@ -32,8 +34,10 @@ from keras_experts.training.best_state import Validation
 from keras_experts.training.distribution import on_cpu
 from keras_experts.training.evaluation import Predictor
 from keras_experts.training.evaluation import largest_of_first
-from keras_experts.training.features import UNIT_RANGE
 from keras_experts.training.features import load_features
+from keras_experts.training.head_only import HEAD_ONLY
+from keras_experts.training.head_only import HeadOnly
+from keras_experts.training.head_only import keep
 from keras_experts.training.inputs import for_module
 from keras_experts.training.losses import softmax_loss
 from keras_experts.training.runtime import Runtime
@@ -65,7 +69,8 @@ class Recipe:
         max_shift: int. Largest random shift, pixels; only where a shifted
             image keeps its label.
         groups: tuple of str. Of `models.trainable.GROUPS`: what is trained
-            beside the head; everything where it is empty.
+            beside the head; everything if it is empty. `("head",)` trains
+            the head on features that are computed once.
     """
 
     num_images: int | None = None
@@ -86,7 +91,18 @@ class Recipe:
             base_learning_rate=(self.base_learning_rate, 0.0),
         )
         check_groups(self.groups)
+        if self.is_head_only and (self.flip or self.max_shift):
+            raise ValueError(
+                "Images are not augmented where the head alone is trained, on "
+                "features that are computed once. Received: "
+                f"flip={self.flip}, max_shift={self.max_shift}."
+            )
         SgdOptions(momentum=self.momentum, weight_decay=self.weight_decay)
+
+    @property
+    def is_head_only(self) -> bool:
+        """Whether the network stays as it is."""
+        return set(self.groups) == {"head"}
 
     def length(self, num_train: int) -> tuple[int, int]:
         """Gives the steps and the images of each, of some training images."""
@@ -103,7 +119,8 @@ class Transfer:
     Args:
         module: str. Path or URL of a reusable SavedModel; `MODULE#name` is an
             expert of a bank, which is cut out. Of texts, an encoder as in
-            `preprocessor_of`.
+            `preprocessor_of`. Or a Keras model of images, which stays as it
+            is, or the path of its `.keras` file.
         num_classes: int.
         image_size: int. Pixels, or None for the module's own.
         runtime: Runtime.
@@ -127,7 +144,7 @@ class Transfer:
 
     def __init__(
         self,
-        module: str,
+        module: str | keras.Model,
         num_classes: int,
         image_size: int | None = None,
         runtime: Runtime = Runtime(),
@@ -135,7 +152,9 @@ class Transfer:
         precision: str = "float32",
         input_range: tuple[float, float] = UNIT_RANGE,
     ):
-        if handles.read_metadata(module).get("kind") == handles.EPN:
+        is_network = keras_models.is_network(module)
+        metadata = {} if is_network else handles.read_metadata(module)
+        if metadata.get("kind") == handles.EPN:
             raise ValueError(
                 "A module to fine-tune must give features. Received: "
                 f"{module}, an expert prediction network."
@@ -149,28 +168,49 @@ class Transfer:
         with self._strategy.scope(), stages.precision_of(precision):
             features, compiles = load_features(*self._loading)
             self.model = _add_head(features, num_classes, module)
-        is_opaque = any(isinstance(v, HubLayer) for v in _layers(features))
-        if precision != "float32" and is_opaque:
+        if precision != "float32" and "backbone" not in metadata:
             raise ValueError(
-                "Of a module that does not name its network the precision is "
-                f"its own. Received: {precision!r} for {module}."
+                "Only modules of our networks can be trained in another "
+                f"precision. Received: {precision!r} for {module}."
             )
         compiles = runtime.compile and compiles
         self._runtime = dataclasses.replace(runtime, compile=compiles)
-        self._initial = self.model.get_weights()
-        self._sgd: NetworkSgd | None = None
-        self._groups: tuple[str, ...] | None = None
-        self.predict = self._predictor(largest_of_first(num_classes))
-        self.probabilities = self._predictor(tf.nn.softmax)
-
-    def _predictor(self, reduce: Callable) -> Predictor:
-        return Predictor(
+        self._is_fixed = not features.trainable_variables
+        if self._is_fixed:
+            name = getattr(module, "name", module)
+            say(f"{name} has no trainable weights: only a head is trained.")
+        self._head = HeadOnly(
+            features,
             self.model,
             self._strategy,
             self._runtime,
             self.inputs.plain,
-            reduce,
         )
+        self._initial = self.model.get_weights()
+        self._sgd: NetworkSgd | None = None
+        self._groups: tuple[str, ...] | None = None
+        self._trains_head = False
+        self.predict = self._predictor(largest_of_first(num_classes))
+        self.probabilities = self._predictor(tf.nn.softmax)
+
+    def _predictor(self, reduce: Callable) -> Callable:
+        """Makes the function of images to what is kept of their logits."""
+        setting = (self._strategy, self._runtime)
+        whole = Predictor(self.model, *setting, self.inputs.plain, reduce)
+        head = Predictor(self._head.model, *setting, keep, reduce)
+
+        def predict(images: LabeledImages, title: str = "evaluation"):
+            if self._trains_head:
+                return head(self._head.features_of(images), title)
+            return whole(images, title)
+
+        return predict
+
+    def suited(self, recipe: Recipe) -> Recipe:
+        """Returns a recipe that trains no more than the module allows."""
+        if not self._is_fixed:
+            return recipe
+        return dataclasses.replace(recipe, groups=HEAD_ONLY)
 
     def fit(
         self,
@@ -199,6 +239,7 @@ class Transfer:
         Raises:
             FloatingPointError: if the loss is no longer finite.
         """
+        recipe = self.suited(recipe)
         number = num_train or images.num_examples
         is_text = self.medium == TEXTS
         if is_text and (recipe.flip or recipe.max_shift):
@@ -215,7 +256,11 @@ class Transfer:
         options = SgdOptions(
             momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
-        train_only(self.model, recipe.groups)
+        self.model.set_weights(self._initial)
+        self._trains_head = recipe.is_head_only
+        network = self._head.model if self._trains_head else self.model
+        if not self._trains_head:
+            train_only(self.model, recipe.groups)
         fits = self._sgd is not None and self._groups == recipe.groups
         if not fits or self._sgd.plan.batch_size != batch_size:
             self._groups = recipe.groups
@@ -224,7 +269,7 @@ class Transfer:
             # for the smallest batches, whose compiling takes what they gain.
             compiled = self._runtime.compile_replicas and not on_cpu()
             self._sgd = NetworkSgd(
-                self.model,
+                network,
                 softmax_loss,
                 rates,
                 plan,
@@ -232,8 +277,14 @@ class Transfer:
                 options,
                 compiled,
             )
-        self._sgd.reset(self._initial)
+        self._sgd.reset(network.get_weights())
         self._sgd.replan(rates, plan, options)
+        preprocess = self._preprocess(recipe)
+        # Numbers of tokens have no mean.
+        mixup = 0.0 if is_text else schedules.bit_mixup(number)
+        if self._trains_head:
+            images = self._head.features_of(images)
+            preprocess, mixup = keep, 0.0
         targets = Targets(
             LabelRows.single(images.labels), lambda c: [c], self._num_classes
         )
@@ -241,12 +292,11 @@ class Transfer:
         run = functools.partial(
             trainer.fit,
             [Stream(images, targets, stream_seed(seed, name))],
-            self._preprocess(recipe),
+            preprocess,
             f"fine-tuning on {name}",
             folder,
             settings,
-            # Numbers of tokens have no mean.
-            mixup=0.0 if is_text else schedules.bit_mixup(number),
+            mixup=mixup,
         )
         if best is None:
             return run()
@@ -286,10 +336,6 @@ class Transfer:
         model = add_head(features, self._num_classes)
         model.set_weights(self.model.get_weights())
         return model
-
-
-def _layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-    return [layer, *getattr(layer, "layers", ())]
 
 
 def _add_head(features: keras.layers.Layer, num_classes: int, module: str):

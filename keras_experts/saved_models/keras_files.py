@@ -1,0 +1,129 @@
+"""What a `.keras` file says of its network, read without loading it."""
+
+import dataclasses
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from keras_experts.checks import first_line
+
+SUFFIX = ".keras"
+OLD_SUFFIXES = (".h5", ".hdf5")
+# The code of layers of these packages is known by their names.
+PACKAGES = ("keras", "keras_experts")
+LAMBDA = "Lambda"
+UNIT_RANGE, BYTE_RANGE = (0.0, 1.0), (0.0, 255.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """One input of a network.
+
+    Attributes:
+        shape: tuple of int or None. Batch size first.
+        dtype: str.
+    """
+
+    shape: tuple[int | None, ...]
+    dtype: str
+
+    @property
+    def image_size(self) -> int | None:
+        """The side of square images of a fixed size, in pixels, or None."""
+        is_square = len(self.shape) == 4 and self.shape[1] == self.shape[2]
+        return self.shape[1] if is_square else None
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it takes whole numbers, as images in files are."""
+        return "int" in self.dtype
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """The configuration of a network in a file.
+
+    Attributes:
+        inputs: list of Input; empty where the file does not name them, as
+            for a subclass of `keras.Model`.
+        classes: set of (class name, package) of all its layers and of what
+            these are made with.
+    """
+
+    inputs: list[Input]
+    classes: set[tuple[str, str]]
+
+    @property
+    def has_lambda(self) -> bool:
+        """Whether loading it runs Python code that the file holds."""
+        return any(name == LAMBDA for name, _ in self.classes)
+
+    @property
+    def custom_classes(self) -> list[str]:
+        """The classes and functions whose code neither Keras nor we have."""
+        return sorted(
+            name for name, package in self.classes if package not in PACKAGES
+        )
+
+
+def is_keras_file(module: object) -> bool:
+    """Returns whether a module is the path of a `.keras` file."""
+    return (
+        isinstance(module, str | Path)
+        and Path(module).suffix.lower() == SUFFIX
+        and Path(module).is_file()
+    )
+
+
+def describe(path: str | Path) -> Description:
+    """Reads the configuration of a network.
+
+    Raises:
+        ValueError: if the file is not a `.keras` file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = json.loads(archive.read("config.json"))
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            "A Keras file must be what `model.save` wrote. "
+            f"Received: {path} ({first_line(error)})."
+        ) from error
+    inner = content.get("config", {}).get("layers", [])
+    inputs = [
+        Input(tuple(config["batch_shape"]), config["dtype"])
+        for layer in inner
+        for config in (layer["config"],)
+        if layer["class_name"] == "InputLayer" and config.get("batch_shape")
+    ]
+    return Description(inputs, set(_classes(content)))
+
+
+def read_metadata(path: str | Path) -> dict:
+    """Returns what a Keras file says of itself, as a module's metadata."""
+    metadata: dict = {"name": Path(path).stem}
+    inputs = describe(path).inputs
+    if len(inputs) == 1 and inputs[0].image_size is not None:
+        metadata["image_size"] = inputs[0].image_size
+    return metadata
+
+
+def _classes(content: object) -> Iterator[tuple[str, str]]:
+    """Yields the name and the package of each class in a configuration."""
+    if isinstance(content, list):
+        for value in content:
+            yield from _classes(value)
+    if not isinstance(content, dict):
+        return
+    if "registered_name" in content:
+        module, name = content.get("module"), content["class_name"]
+        registered = content["registered_name"] or ""
+        if module == "builtins":  # a function, of Keras unless it has a package
+            name = registered = str(content["config"])
+            module = None if ">" in name else "keras"
+        # What is not of Keras has its package in its registered name.
+        package = module or registered.partition(">")[0]
+        yield name, package.partition(".")[0]
+    for value in content.values():
+        yield from _classes(value)

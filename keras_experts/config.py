@@ -5,9 +5,13 @@ the module that defines it is imported, so the commands import the stages before
 they parse.
 """
 
+import ast
+import contextlib
 import importlib.util  # noqa: F401 - gin 0.5.0 uses it and imports it not
 import logging
+import re
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -116,10 +120,25 @@ def _check_macro(param: str) -> None:
         raise ValueError(f"{name!r}, which the files do not define.") from None
 
 
-def write_operative_config(directory: Path) -> None:
-    """Writes the gin values that were used beside a stage's result.
+def write_operative_config(
+    directory: Path, function: str = "", arguments: Mapping | None = None
+) -> None:
+    """Writes the settings that were used beside a stage's result.
 
-    Arguments that Python callers pass are not gin's, and not in it.
+    gin knows its own values and the defaults, but not the arguments that a
+    caller passes.
+
+    Args:
+        directory: of the result.
+        function: str. Name of the stage.
+        arguments: dict. The values that it ran with, or None for gin's alone.
+            What gin cannot write, such as a Keras model, is not in the file.
     """
     text = gin.operative_config_str()
+    known = set(re.findall(rf"^{function}\.(\w+) =", text, re.MULTILINE))
+    passed = {k: v for k, v in (arguments or {}).items() if k not in known}
+    for name, value in passed.items():
+        with contextlib.suppress(SyntaxError, ValueError):
+            ast.literal_eval(repr(value))
+            text += f"{function}.{name} = {value!r}\n"
     files.write_text(directory / "operative_config.gin", text)

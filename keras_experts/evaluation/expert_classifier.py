@@ -6,7 +6,6 @@ from collections.abc import Callable
 from collections.abc import Sequence
 from pathlib import Path
 
-import keras
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.base import ClassifierMixin

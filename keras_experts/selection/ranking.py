@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from keras_experts.saved_models.keras_files import UNIT_RANGE
 from keras_experts.selection import statistics
 from keras_experts.selection.leads import Lead
 from keras_experts.selection.leads import weigh_lead
@@ -32,6 +33,9 @@ class Entry:
             examples were drawn again (paired bootstrap); or None.
         examples: int. Examples it was scored on; fewer than all where it was
             eliminated before.
+        image_size: int. Side of the images that the pool gives it, in pixels,
+            or None for the module's own.
+        input_range: two floats. Values of black and white that it was fed.
     """
 
     module: str
@@ -44,6 +48,8 @@ class Entry:
     over_baseline_error: float | None
     chance: float | None
     examples: int
+    image_size: int | None = None
+    input_range: tuple[float, float] = UNIT_RANGE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,6 +149,8 @@ def rank(
             *_over(candidate, score, baseline, scores),
             chances.get(candidate.handle),
             _examples(score, num_examples),
+            candidate.image_size,
+            candidate.input_range,
         )
         for candidate in scored
         for score in (scores[candidate.handle],)

@@ -53,6 +53,11 @@ def load_features(
         return _of_range(network, low, high), False
     metadata = handles.read_metadata(handle)
     if "backbone" in metadata:
+        if tuple(input_range) != UNIT_RANGE:
+            raise ValueError(
+                "Modules of keras_experts take images in [0, 1]. "
+                f"Received: input_range={input_range} for {handle}."
+            )
         backbone = rebuilding.rebuild(metadata, read_weights(handle), handle)
         if metadata["kind"] == handles.BANK:
             _, expert = handles.split(handle)

@@ -136,6 +136,10 @@ def finetune(
         ValueError: if the module does not take the task's images, or a number
             is out of its range.
     """
+    arguments = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in locals().items()
+    }
     started = time.monotonic()
     if not isinstance(module, keras.Model):
         module = str(module)
@@ -184,7 +188,7 @@ def finetune(
             tuple(input_range),
         )
         recipes = options.recipes(
-            recipe,
+            transfer.suited(recipe),
             transfer.model.count_params(),
             task.train.num_examples,
             task.medium,
@@ -192,7 +196,6 @@ def finetune(
         recipe = next(iter(recipes.values()))
         settings |= dataclasses.asdict(recipe) | {"rates": list(recipes)}
         settings |= transfer.inputs.facts
-        recipes = {r: transfer.suited(each) for r, each in recipes.items()}
         unfinished = _unfinished(output, settings)
         run = (seed, task.name, unfinished, settings)
         with _gone_if_hopeless(unfinished):
@@ -213,7 +216,7 @@ def finetune(
             "seconds": round(time.monotonic() - started, 1),
         }
         shutil.copyfile(unfinished / METRICS_FILE, directory / CURVE_FILE)
-        _write(directory, transfer, task, metrics)
+        _write(directory, transfer, task, metrics, arguments)
     name = glob.escape(Path(output).name)
     for left in Path(output).parent.glob(f"{name}{UNFINISHED}*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -231,9 +234,13 @@ def _gone_if_hopeless(unfinished: Path) -> Iterator[None]:
 
 
 def _write(
-    directory: Path, transfer: Transfer, task: Task, metrics: dict
+    directory: Path,
+    transfer: Transfer,
+    task: Task,
+    metrics: dict,
+    arguments: dict,
 ) -> None:
-    """Writes the network and what is told of it, beside its curve."""
+    """Writes the network, its figures and its settings, beside its curve."""
     model = transfer.float32_model()
     of_texts = transfer.medium == TEXTS
     write = write_text_classifier if of_texts else write_classifier
@@ -246,7 +253,7 @@ def _write(
     )
     with_named_inputs(model).save(directory / KERAS_FILE)
     write_page(directory / PAGE_FILE, metrics, directory / CURVE_FILE)
-    config.write_operative_config(directory)
+    config.write_operative_config(directory, "finetune", arguments)
     files.write_json(directory / "metrics.json", metrics)
 
 
@@ -298,6 +305,12 @@ def _expert_of(module: str | keras.Model) -> str:
     return part or handles.read_metadata(module).get("name", module)
 
 
+def _range(transfer: Transfer) -> dict:
+    """Returns the values of black and white that a network of images gets."""
+    is_text = transfer.medium == TEXTS
+    return {} if is_text else {"input_range": list(transfer.input_range)}
+
+
 def _metrics(
     module: str | keras.Model,
     task: Task,
@@ -321,6 +334,7 @@ def _metrics(
         "num_images": num_steps * batch_size,
         "batch_size": batch_size,
         **transfer.inputs.facts,
+        **_range(transfer),
         "strategy": strategy,
         "seed": seed,
         "train_accuracy": float(np.mean(predicted == task.train.labels)),

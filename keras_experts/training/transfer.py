@@ -133,6 +133,7 @@ class Transfer:
     Attributes:
         model: keras.Model from images in [0, 1], or tokens, to logits.
         inputs: Inputs.
+        input_range: two floats. Values of black and white that it is fed.
         medium: str. "images" or "texts".
         predict: function of images to classes `(n,)`.
         probabilities: function of images to float32 `(n, num_classes)`.
@@ -152,8 +153,11 @@ class Transfer:
         precision: str = "float32",
         input_range: tuple[float, float] = UNIT_RANGE,
     ):
-        is_network = keras_models.is_network(module)
-        metadata = {} if is_network else handles.read_metadata(module)
+        metadata: dict = {}
+        if keras_models.is_network(module):
+            input_range = keras_models.range_of(module, input_range)
+        else:
+            metadata = handles.read_metadata(module)
         if metadata.get("kind") == handles.EPN:
             raise ValueError(
                 "A module to fine-tune must give features. Received: "
@@ -161,6 +165,7 @@ class Transfer:
             )
         self.inputs = for_module(module, image_size, trust)
         self.medium = self.inputs.facts.get("medium", IMAGES)
+        self.input_range = input_range
         self._num_classes = num_classes
         self._strategy = runtime.make_strategy()
         self._loading = (module, trust, input_range)

@@ -141,6 +141,8 @@ def finetune(options) -> None:
         print(f"best step {metrics['best_step']}")
         print(f"validation accuracy {metrics['validation_accuracy']:.4f} share")
     print(f"trained on {metrics['num_train']} examples")
+    if "warning" in metrics:
+        print(f"warning {metrics['warning']}")
     print(f"module {options.output}/module")
     print(f"page {options.output}/report.html")
     print(f"next keras-experts predict --model {options.output} FILES")

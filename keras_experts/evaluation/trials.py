@@ -185,7 +185,7 @@ def run_trial(trial: Trial) -> dict:
     """
     import keras
 
-    from keras_experts.training.transfer import Recipe
+    from keras_experts.training.recipe import Recipe
 
     started = time.monotonic()
     record = {

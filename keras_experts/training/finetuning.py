@@ -7,13 +7,11 @@ import hashlib
 import json
 import shutil
 import time
-import uuid
 from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from keras_experts import config
 from keras_experts import files
@@ -30,14 +28,15 @@ from keras_experts.saved_models import handles
 from keras_experts.saved_models import keras_models
 from keras_experts.saved_models import text_modules
 from keras_experts.saved_models.keras_files import UNIT_RANGE
+from keras_experts.training import outcome
 from keras_experts.training.best_state import BestState
 from keras_experts.training.best_state import Validation
 from keras_experts.training.classifier_module import write_classifier
 from keras_experts.training.classifier_module import write_text_classifier
 from keras_experts.training.rates import choose_recipe
+from keras_experts.training.recipe import Recipe
 from keras_experts.training.recipe_options import RecipeOptions
 from keras_experts.training.runtime import Runtime
-from keras_experts.training.transfer import Recipe
 from keras_experts.training.transfer import Transfer
 from keras_experts.training.transfer_page import write_page
 from keras_experts.training.watching import METRICS_FILE
@@ -163,8 +162,8 @@ def finetune(
             task = load_task(task, data_dir, num_examples, *columns)
         _check_medium(module, task)
         settings = {
-            "module": _name_of(module),
-            "weights": _digest_of(module),
+            "module": outcome.name_of(module),
+            "weights": outcome.digest_of(module),
             "task": task.name,
             "images": fingerprint(task.train),
             "seed": seed,
@@ -208,10 +207,14 @@ def finetune(
             last = with_named_inputs(transfer.float32_model())
             last.save(directory / LAST_FILE)
             best.restore()
+        recipe, warning = outcome.keep_better_state(
+            transfer, recipe, task.train, seed, task.name
+        )
         metrics = {
-            **_metrics(module, task, transfer, recipe, seed, strategy),
+            **outcome.measure(module, task, transfer, recipe, seed, strategy),
             **({"rates": rates} if rates else {}),
             **_told(best),
+            **({"warning": warning} if warning else {}),
             "final_loss": float(training.last_losses[0]),
             "seconds": round(time.monotonic() - started, 1),
         }
@@ -281,72 +284,4 @@ def _check_medium(module: str | keras.Model, task: Task) -> None:
     taken = IMAGES
     if not keras_models.is_network(module):
         taken = text_modules.takes(handles.resolve(module))
-    text_modules.check_medium(_name_of(module), taken, task.medium)
-
-
-def _name_of(module: str | keras.Model) -> str:
-    """Returns the reference that a user gave, or a Keras model's name."""
-    return module.name if isinstance(module, keras.Model) else module
-
-
-def _digest_of(module: str | keras.Model) -> str:
-    """Returns what tells a module's weights from others."""
-    if not keras_models.is_network(module):
-        return handles.weights_digest(module)
-    # What cannot be told from others is trained anew each time.
-    return keras_models.digest_of(module) or uuid.uuid4().hex
-
-
-def _expert_of(module: str | keras.Model) -> str:
-    """Returns what to call a module in reports."""
-    if keras_models.is_network(module):
-        return keras_models.name_of(module)
-    _, part = handles.split(module)
-    return part or handles.read_metadata(module).get("name", module)
-
-
-def _range(transfer: Transfer) -> dict:
-    """Returns the values of black and white that a network of images gets."""
-    is_text = transfer.medium == TEXTS
-    return {} if is_text else {"input_range": list(transfer.input_range)}
-
-
-def _metrics(
-    module: str | keras.Model,
-    task: Task,
-    transfer: Transfer,
-    recipe: Recipe,
-    seed: int,
-    strategy: str,
-) -> dict:
-    """Tests, and tells what was done."""
-    num_steps, batch_size = recipe.length(task.train.num_examples)
-    predicted = transfer.predict(task.train)
-    metrics = {
-        "task": task.name,
-        "module": _name_of(module),
-        "expert": _expert_of(module),
-        "num_train": task.train.num_examples,
-        "num_test": task.test.num_examples,
-        "num_classes": len(task.class_names),
-        **dataclasses.asdict(recipe),
-        "groups": list(recipe.groups),
-        "num_images": num_steps * batch_size,
-        "batch_size": batch_size,
-        **transfer.inputs.facts,
-        **_range(transfer),
-        "strategy": strategy,
-        "seed": seed,
-        "train_accuracy": float(np.mean(predicted == task.train.labels)),
-        "accuracy": None,
-    }
-    if task.test.num_examples:
-        labels, number = task.test.labels, len(task.class_names)
-        predicted = transfer.predict(task.test)
-        confusion = np.zeros((number, number), np.int64)
-        np.add.at(confusion, (labels, predicted), 1)
-        metrics["accuracy"] = float(np.mean(predicted == labels))
-        metrics["class_names"] = task.class_names
-        # Rows are classes, columns predictions.
-        metrics["confusion"] = confusion.tolist()
-    return metrics
+    text_modules.check_medium(outcome.name_of(module), taken, task.medium)

@@ -13,8 +13,6 @@ from keras_experts.models.heads import HEAD_NAME
 from keras_experts.training.evaluation import Predictor
 from keras_experts.training.runtime import Runtime
 
-HEAD_ONLY = ("head",)
-
 
 class HeadOnly:
     """The head of a classifier whose features do not change.

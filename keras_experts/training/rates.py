@@ -10,7 +10,7 @@ import numpy as np
 from keras_experts import files
 from keras_experts.console import say
 from keras_experts.data.labeled_images import LabeledImages
-from keras_experts.training.transfer import Recipe
+from keras_experts.training.recipe import Recipe
 from keras_experts.training.transfer import Transfer
 
 # Of the training images, those to choose by; a fifth as in VTAB.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from keras_experts.console import say
 from keras_experts.mediums import TEXTS
 from keras_experts.training.rates import recipes_of
-from keras_experts.training.transfer import Recipe
+from keras_experts.training.recipe import Recipe
 
 BATCH_SIZE = 32
 # Each example is seen this often, within the bounds below.

@@ -1,0 +1,150 @@
+"""What a fine-tuning led to, and whether anything was learned at all."""
+
+import dataclasses
+import uuid
+
+import keras
+import numpy as np
+
+from keras_experts.console import say
+from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.tasks import Task
+from keras_experts.mediums import TEXTS
+from keras_experts.saved_models import handles
+from keras_experts.saved_models import keras_models
+from keras_experts.training.recipe import HEAD_ONLY
+from keras_experts.training.recipe import Recipe
+from keras_experts.training.transfer import Transfer
+
+ADVICE = "Pass `--groups head`, or a lower `--base_learning_rate`."
+
+
+def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the mean negative log probability of the labels, in nats."""
+    likelihood = probabilities[np.arange(len(labels)), labels]
+    tiny = np.finfo(np.float32).tiny
+    return float(-np.log(np.maximum(likelihood, tiny)).mean())
+
+
+def guessing_loss(labels: np.ndarray) -> float:
+    """Returns the log loss of guessing by the frequencies of the classes."""
+    counts = np.bincount(labels)
+    frequencies = counts[counts > 0] / len(labels)
+    return float(-(frequencies * np.log(frequencies)).sum())
+
+
+def keep_better_state(
+    transfer: Transfer,
+    recipe: Recipe,
+    images: LabeledImages,
+    seed: int,
+    name: str,
+) -> tuple[Recipe, str | None]:
+    """Trains the head alone if training the whole network taught it nothing.
+
+    Args:
+        transfer: Transfer that was trained; afterwards it has the better one
+            of the two states.
+        recipe: Recipe that it was trained with.
+        images: LabeledImages that it was trained on.
+        seed: int. Of the order of images.
+        name: str. Of the task.
+
+    Returns:
+        The recipe of the state that was kept, and a warning, or None where
+        the network learned something.
+    """
+    if recipe.is_head_only:
+        return recipe, None
+    loss = log_loss(transfer.probabilities(images), images.labels)
+    guessing = guessing_loss(images.labels)
+    if loss < guessing:
+        return recipe, None
+    warning = (
+        "Training the whole network taught it nothing: its loss on the "
+        f"training {images.medium} is {loss:.3f}, and guessing by the "
+        f"frequencies of the classes has {guessing:.3f}."
+    )
+    say(f"{warning} Training the head alone, on frozen features.")
+    weights = transfer.model.get_weights()
+    head = dataclasses.replace(
+        recipe, groups=HEAD_ONLY, flip=False, max_shift=0
+    )
+    try:
+        transfer.fit(images, head, seed, name)
+        head_loss = log_loss(transfer.probabilities(images), images.labels)
+    except FloatingPointError:
+        head_loss = np.inf
+    if head_loss < loss:
+        kept = "The result is a head trained on the module's own features."
+        return head, f"{warning} {kept} {ADVICE}"
+    transfer.restore(weights)
+    return recipe, f"{warning} {ADVICE}"
+
+
+def name_of(module: str | keras.Model) -> str:
+    """Returns the reference that a user gave, or a Keras model's name."""
+    return module.name if isinstance(module, keras.Model) else module
+
+
+def digest_of(module: str | keras.Model) -> str:
+    """Returns what tells a module's weights from others."""
+    if not keras_models.is_network(module):
+        return handles.weights_digest(module)
+    # What cannot be told from others is trained anew each time.
+    return keras_models.digest_of(module) or uuid.uuid4().hex
+
+
+def _expert_of(module: str | keras.Model) -> str:
+    """Returns what to call a module in reports."""
+    if keras_models.is_network(module):
+        return keras_models.name_of(module)
+    _, part = handles.split(module)
+    return part or handles.read_metadata(module).get("name", module)
+
+
+def _range(transfer: Transfer) -> dict:
+    """Returns the values of black and white that a network of images gets."""
+    is_text = transfer.medium == TEXTS
+    return {} if is_text else {"input_range": list(transfer.input_range)}
+
+
+def measure(
+    module: str | keras.Model,
+    task: Task,
+    transfer: Transfer,
+    recipe: Recipe,
+    seed: int,
+    strategy: str,
+) -> dict:
+    """Tests a fine-tuned network, and returns the figures and the settings."""
+    num_steps, batch_size = recipe.length(task.train.num_examples)
+    predicted = transfer.predict(task.train)
+    metrics = {
+        "task": task.name,
+        "module": name_of(module),
+        "expert": _expert_of(module),
+        "num_train": task.train.num_examples,
+        "num_test": task.test.num_examples,
+        "num_classes": len(task.class_names),
+        **dataclasses.asdict(recipe),
+        "groups": list(recipe.groups),
+        "num_images": num_steps * batch_size,
+        "batch_size": batch_size,
+        **transfer.inputs.facts,
+        **_range(transfer),
+        "strategy": strategy,
+        "seed": seed,
+        "train_accuracy": float(np.mean(predicted == task.train.labels)),
+        "accuracy": None,
+    }
+    if task.test.num_examples:
+        labels, number = task.test.labels, len(task.class_names)
+        predicted = transfer.predict(task.test)
+        confusion = np.zeros((number, number), np.int64)
+        np.add.at(confusion, (labels, predicted), 1)
+        metrics["accuracy"] = float(np.mean(predicted == labels))
+        metrics["class_names"] = task.class_names
+        # Rows are classes, columns predictions.
+        metrics["confusion"] = confusion.tolist()
+    return metrics

@@ -2,6 +2,7 @@
 
 import math
 import socket
+from pathlib import Path
 
 from keras_experts.commands.shared import Misuse
 from keras_experts.commands.shared import check_files
@@ -65,17 +66,16 @@ def remove_expert(options) -> None:
 
 
 def serve(options) -> None:
-    """Serves a collection, or writes its pages."""
+    """Serves a collection, or a fine-tuned classifier."""
     try:
         import uvicorn
 
-        from keras_experts.exporting.host import make_app
+        app = _make_app(options)
     except ModuleNotFoundError as error:
         raise Misuse(
             "serve needs the extra: pip install 'keras_experts[serve]'. "
             f"Received: {error}."
         ) from error
-    app = make_app(options.collection, options.gcs_mirror)
     server = uvicorn.Server(
         uvicorn.Config(
             app, options.host, options.port, log_level="warning", lifespan="off"
@@ -92,15 +92,37 @@ def serve(options) -> None:
         server.run([listening])
 
 
+def _make_app(options):
+    from keras_experts.saved_models import handles
+
+    if handles.is_saved_model(Path(options.collection) / "module"):
+        if options.gcs_mirror is not None:
+            raise Misuse(
+                "--gcs_mirror is for collections. "
+                f"Received: {options.collection!r}, a fine-tuned classifier."
+            )
+        load_tensorflow()
+        from keras_experts.evaluation import classifier_host
+
+        return classifier_host.make_app(options.collection)
+    from keras_experts.exporting import host
+
+    return host.make_app(options.collection, options.gcs_mirror)
+
+
 def inspect(options) -> None:
-    """Tells what a module is."""
+    """Prints what a module is."""
     check_files(json=options.json)
     load_tensorflow()
     from keras_experts.console import print_table
     from keras_experts.saved_models import handles
     from keras_experts.saved_models import inspection
+    from keras_experts.saved_models import keras_files
 
-    found = inspection.inspect(handles.resolve(options.module))
+    path = options.module
+    if not keras_files.is_keras_file(path):
+        path = handles.resolve(path)
+    found = inspection.inspect(Path(path))
     metadata = handles.read_metadata(options.module)
     _, expert = handles.split(options.module)
     if expert is not None and metadata.get("kind") == handles.BANK:
@@ -127,8 +149,14 @@ def _flops(module: str) -> int:
     from keras_experts.saved_models import handles
     from keras_experts.saved_models.cost import measure_cost
     from keras_experts.saved_models.cost import measure_encoder
+    from keras_experts.saved_models.keras_files import is_keras_file
     from keras_experts.saved_models.loading import load_module
 
+    if is_keras_file(module):
+        from keras_experts.saved_models.keras_models import load_network
+
+        network = load_network(module)
+        return measure_cost(network, handles.image_size(module)).flops
     if handles.read_metadata(module).get("preprocessor"):
         length = handles.read_metadata(module)["seq_length"]
         return measure_encoder(load_module(module), length).flops

@@ -169,9 +169,13 @@ def classify_texts(module: Callable, contents: Sequence[bytes]) -> np.ndarray:
 
 
 def _row(file: str, probabilities: np.ndarray, names: list[str]) -> dict:
+    return {"file": file, **labeled(probabilities, names)}
+
+
+def labeled(probabilities: np.ndarray, names: list[str]) -> dict:
+    """Returns the most probable class, and all probabilities by class name."""
     best = int(probabilities.argmax())
     return {
-        "file": file,
         "class": names[best],
         "probability": float(probabilities[best]),
         "probabilities": dict(zip(names, probabilities.tolist(), strict=True)),

@@ -59,9 +59,11 @@ def _add_serve(parsers) -> None:
         parsers,
         "serve",
         publishing.serve,
-        "Host a collection: hub.load from it, or browse it.",
+        "Host a collection for hub.load and browsers, or a classifier that "
+        "finetune wrote.",
     )
-    command.add_argument("collection", help="folder of the collection")
+    what = "folder of a collection, or the output folder of finetune"
+    command.add_argument("collection", help=what)
     add = command.add_argument
     add("--port", type=int, default=8500, help="0 for any free one [8500]")
     add("--host", default="127.0.0.1", help="address to listen on [127.0.0.1]")
@@ -75,7 +77,7 @@ def _add_inspect(parsers) -> None:
         publishing.inspect,
         "Tell what a module is, without loading it unless --cost asks.",
     )
-    command.add_argument("module", help="folder or URL")
+    command.add_argument("module", help="folder, .keras file or URL")
     what = "load it, and count the operations of an image"
     command.add_argument("--cost", action="store_true", help=what)
     command.add_argument("--json", help="- for stdout")

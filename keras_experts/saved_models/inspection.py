@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tensorflow.core.protobuf import saved_model_pb2
 
+from keras_experts.saved_models import keras_files
 from keras_experts.saved_models.operations import suspicious_operations
 
 
@@ -32,14 +33,16 @@ class Inspection:
 
 
 def inspect(path: Path) -> Inspection:
-    """Reads what a SavedModel is.
+    """Reads what a SavedModel or a Keras file is, without running it.
 
     Args:
-        path: folder of the SavedModel.
+        path: folder of the SavedModel, or the path of the `.keras` file.
 
     Raises:
-        ValueError: if saved_model.pb is none.
+        ValueError: if it is neither.
     """
+    if keras_files.is_keras_file(path):
+        return _inspect_keras_file(path)
     saved_model = read_saved_model(path)
     graph = saved_model.meta_graphs[0]
     try:
@@ -69,6 +72,29 @@ def inspect(path: Path) -> Inspection:
         suspicious_operations(saved_model, path),
         sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
     )
+
+
+def _inspect_keras_file(path: Path) -> Inspection:
+    description = keras_files.describe(path)
+    inputs = [
+        f"{each.dtype} {_shape_text(each.shape)}" for each in description.inputs
+    ]
+    operations = {}
+    if description.has_lambda:
+        operations[keras_files.LAMBDA] = "runs Python code of the file"
+    for name in description.custom_classes:
+        operations[name] = "runs Python code that is registered"
+    return Inspection(
+        {"inputs": inputs, "arguments": [], "outputs": []},
+        {},
+        keras_files.read_variables(path),
+        operations,
+        path.stat().st_size,
+    )
+
+
+def _shape_text(shape: tuple[int | None, ...]) -> str:
+    return f"({', '.join('?' if n is None else str(n) for n in shape)})"
 
 
 def check_operations(path: Path, handle: str) -> None:
@@ -164,5 +190,4 @@ def _dtype(number: int) -> str:
 def _shape(shape) -> str:
     if shape.unknown_rank:
         return "(...)"
-    sizes = ["?" if d.size < 0 else str(d.size) for d in shape.dim]
-    return f"({', '.join(sizes)})"
+    return _shape_text(tuple(None if d.size < 0 else d.size for d in shape.dim))

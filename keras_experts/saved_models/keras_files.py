@@ -1,6 +1,7 @@
 """What a `.keras` file says of its network, read without loading it."""
 
 import dataclasses
+import io
 import json
 import zipfile
 from collections.abc import Iterator
@@ -107,6 +108,35 @@ def read_metadata(path: str | Path) -> dict:
     if len(inputs) == 1 and inputs[0].image_size is not None:
         metadata["image_size"] = inputs[0].image_size
     return metadata
+
+
+def read_variables(
+    path: str | Path,
+) -> list[tuple[str, str, tuple[int, ...]]]:
+    """Returns the name, the type and the shape of each weight in a file.
+
+    Raises:
+        ValueError: if the weights cannot be read.
+    """
+    import h5py
+
+    found = []
+
+    def visit(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset) and "optimizer/" not in name:
+            found.append((name, item.dtype.name, item.shape))
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = io.BytesIO(archive.read("model.weights.h5"))
+        with h5py.File(content) as weights:
+            weights.visititems(visit)
+    except (KeyError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            "A Keras file must hold weights that can be read. "
+            f"Received: {path} ({first_line(error)})."
+        ) from error
+    return found
 
 
 def _classes(content: object) -> Iterator[tuple[str, str]]:

@@ -2,13 +2,16 @@
 
 import contextlib
 import functools
+import json
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from keras_experts import cli
 from keras_experts.layers import HubLayer
 from keras_experts.saved_models import inspection
 from keras_experts.saved_models.loading import load_module
@@ -289,3 +292,24 @@ def test_damaged_file_is_named(tmp_path, content):
     (tmp_path / "saved_model.pb").write_bytes(content)
     with pytest.raises(ValueError, match=f"can be read. Received: {tmp_path}"):
         inspection.inspect(tmp_path)
+
+
+def test_keras_file_is_inspected_without_loading_it(tmp_path, capfd):
+    images = keras.Input((32, 32, 3))
+    network = keras.applications.MobileNetV2(
+        weights=None, alpha=0.35, input_tensor=images, include_top=False
+    )
+    pooled = keras.layers.GlobalAveragePooling2D()(network.output)
+    doubled = keras.layers.Lambda(lambda features: features * 2)(pooled)
+    network = keras.Model(images, doubled)
+    path = str(tmp_path / "small.keras")
+    network.save(path)
+    assert cli.main(["inspect", path, "--json", "-"]) == 0
+    content = json.loads(capfd.readouterr().out)
+    assert content["parameters"] == network.count_params()
+    assert content["num_variables"] == len(network.variables)
+    assert content["call"]["inputs"] == ["float32 (?, 32, 32, 3)"]
+    assert content["metadata"] == {"name": "small", "image_size": 32}
+    assert list(content["operations"]) == ["Lambda"]
+    assert cli.main(["inspect", path]) == 0
+    assert "--trust" in capfd.readouterr().out

@@ -93,15 +93,21 @@ def report(options) -> None:
 
 
 def doctor(options) -> None:
-    """Tells what is there and what is not."""
+    """Prints what is installed and what is missing."""
     check_files(json=options.json)
     with contextlib.suppress(ImportError):  # which is what it then tells
         load_tensorflow()
     import dataclasses
 
+    from keras_experts import files
     from keras_experts.console import print_table
+    from keras_experts.console import say
+    from keras_experts.evaluation.doctor import clear_cache
     from keras_experts.evaluation.doctor import examine
 
+    if options.clear_cache:
+        size = clear_cache() / 2**20
+        say(f"Deleted {size:,.0f} MiB of cache in {files.cache_folder()}.")
     found = examine(options.data_dir)
     content = [dataclasses.asdict(finding) for finding in found]
     if give_json(options.json, content):

@@ -7,6 +7,7 @@ makes last; what the suites are is read with TensorFlow, and left out without.
 import dataclasses
 import fnmatch
 import os
+import shutil
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +27,8 @@ EXTRAS = {
     "serve": "uvicorn",
 }
 WORDNET = Path("/usr/share/wordnet/data.noun")
+# Parts of the cache; earlier versions copied Keras models to the last one.
+CACHE_FOLDERS = ("features", "fingerprints", "index", "keras_models")
 PRESENT, MISSING = "present", "missing"
 # Of data sets: whether TFDS fetches them by itself, after a download by hand,
 # or not at all.
@@ -72,9 +75,8 @@ def examine(data_dir: str | None = None) -> list[Finding]:
         for extra, name in EXTRAS.items()
     ]
     found.append(_wordnet())
-    cache = files.cache_folder()
-    size = sum(p.stat().st_size for p in cache.rglob("*") if p.is_file())
-    note = f"{cache}, {size / 2**20:,.0f} MiB; it can be deleted"
+    cache, size = files.cache_folder(), _cache_bytes()
+    note = f"{cache}, {size / 2**20:,.0f} MiB; --clear_cache deletes it"
     found.append(Finding("resource", "cache", PRESENT, note))
     try:
         from keras_experts.evaluation.suites import SUITES
@@ -85,6 +87,29 @@ def examine(data_dir: str | None = None) -> list[Finding]:
     for suite in SUITES.values():
         found += _datasets(suite, place)
     return found
+
+
+def clear_cache() -> int:
+    """Deletes what the cache holds, and returns its size in bytes.
+
+    Nothing is lost but time. What others put into the folder stays, since
+    `KERAS_EXPERTS_CACHE` may name any folder.
+    """
+    size = _cache_bytes()
+    for name in CACHE_FOLDERS:
+        folder = files.cache_folder() / name
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    return size
+
+
+def _cache_bytes() -> int:
+    return sum(
+        path.stat().st_size
+        for name in CACHE_FOLDERS
+        for path in (files.cache_folder() / name).rglob("*")
+        if path.is_file()
+    )
 
 
 def _package(area: str, name: str, package: str, how: str) -> Finding:

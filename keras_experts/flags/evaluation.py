@@ -95,6 +95,8 @@ def _add_doctor(parsers) -> None:
         "What is installed, which data are there, and how to get the rest.",
     )
     command.add_argument("--data_dir", help="folder of TFDS data sets")
+    what = "first delete the cache of features and fingerprints"
+    command.add_argument("--clear_cache", action="store_true", help=what)
     command.add_argument("--json", help="file, or - for stdout")
 
 

@@ -3,6 +3,9 @@ import os
 import subprocess
 import sys
 
+import keras
+
+import keras_experts
 from keras_experts import cli
 from keras_experts.evaluation.doctor import examine
 
@@ -46,6 +49,26 @@ def test_packages_are_told_with_their_versions(capfd):
     }
     aircraft = next(row for row in rows if row["name"] == "aircraft")
     assert aircraft["state"] == "manual" and "TFDS" in aircraft["note"]
+
+
+def test_whole_cache_is_cleared_and_nothing_else(
+    image_folder, tmp_path, monkeypatch, capfd
+):
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("KERAS_EXPERTS_CACHE", str(cache))
+    images = keras.Input((8, 8, 3))
+    features = keras.layers.GlobalAveragePooling2D()(images)
+    keras.Model(images, features).save(tmp_path / "mean.keras")
+    keras_experts.select(image_folder, [tmp_path / "mean.keras"])
+    copy = cache / "keras_models" / "0123"  # of an older version
+    copy.mkdir(parents=True)
+    (copy / "saved_model.pb").write_bytes(bytes(2**20))
+    (cache / "mine.txt").write_text("not ours")
+    assert cli.main(["doctor", "--clear_cache", "--json", "-"]) == 0
+    out, err = capfd.readouterr()
+    (row,) = [row for row in json.loads(out) if row["name"] == "cache"]
+    assert ", 0 MiB" in row["note"] and "1 MiB" in err
+    assert [path.name for path in cache.iterdir()] == ["mine.txt"]
 
 
 def test_doctor_tells_of_a_tensorflow_that_does_not_import(tmp_path):

@@ -130,6 +130,8 @@ def finetune(options) -> None:
     metrics = finetune(**{name: getattr(options, name) for name in names})
     if metrics["accuracy"] is not None:
         print(f"accuracy {metrics['accuracy']:.4f} share")
+        low, high = metrics["accuracy_interval"]
+        print(f"95% interval {low:.4f} to {high:.4f}")
         print(f"test images {metrics['num_test']}")
     for rate, accuracy in metrics.get("rates", {}).items():
         if accuracy is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_experts.console import progress
-from keras_experts.console import say
+from keras_experts.data.class_summary import say_classes
 from keras_experts.data.labeled_images import concatenate
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
@@ -150,11 +150,9 @@ def _open(
 ) -> Task:
     if not isinstance(task, Task):
         task = load_task(task, data_dir, num_examples, **columns)
-    train = task.train.take(num_examples)
-    lonely = task.check_classes(train.labels)
-    if lonely:
-        say(f"{task.name} has classes of one image: {', '.join(lonely)}")
-    return dataclasses.replace(task, train=train)
+    task = dataclasses.replace(task, train=task.train.take(num_examples))
+    say_classes(task)
+    return task
 
 
 def _task_flags(

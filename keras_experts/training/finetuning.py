@@ -16,7 +16,7 @@ import keras
 from keras_experts import config
 from keras_experts import files
 from keras_experts.checks import check_at_least
-from keras_experts.console import say
+from keras_experts.data.class_summary import say_classes
 from keras_experts.data.fingerprints import fingerprint
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
@@ -172,9 +172,7 @@ def finetune(
             **dataclasses.asdict(looks),
         }
         task, held_out = looks.hold_out(task)
-        lonely = task.check_classes(task.train.labels)
-        if lonely:
-            say(f"{task.name} has classes of one image: {', '.join(lonely)}")
+        say_classes(task)
         say_unseen(task)
         keras.utils.set_random_seed(seed)
         transfer = Transfer(

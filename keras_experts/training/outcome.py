@@ -16,7 +16,22 @@ from keras_experts.training.recipe import HEAD_ONLY
 from keras_experts.training.recipe import Recipe
 from keras_experts.training.transfer import Transfer
 
+NORMAL_95 = 1.959964
 ADVICE = "Pass `--groups head`, or a lower `--base_learning_rate`."
+
+
+def accuracy_interval(num_correct: int, num_examples: int) -> list[float]:
+    """Returns Wilson's 95% interval of an accuracy.
+
+    References:
+        Wilson, 1927.
+    """
+    accuracy, z2 = num_correct / num_examples, NORMAL_95**2
+    middle = accuracy + z2 / (2 * num_examples)
+    variance = accuracy * (1 - accuracy) / num_examples
+    half = np.sqrt(z2 * variance + (z2 / (2 * num_examples)) ** 2)
+    ends = np.array([middle - half, middle + half]) / (1 + z2 / num_examples)
+    return np.clip(ends, 0, 1).tolist()
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -143,7 +158,11 @@ def measure(
         predicted = transfer.predict(task.test)
         confusion = np.zeros((number, number), np.int64)
         np.add.at(confusion, (labels, predicted), 1)
-        metrics["accuracy"] = float(np.mean(predicted == labels))
+        num_correct = int(np.count_nonzero(predicted == labels))
+        metrics["accuracy"] = num_correct / len(labels)
+        metrics["accuracy_interval"] = accuracy_interval(
+            num_correct, len(labels)
+        )
         metrics["class_names"] = task.class_names
         # Rows are classes, columns predictions.
         metrics["confusion"] = confusion.tolist()

@@ -228,7 +228,7 @@ def test_class_of_one_image_is_named_and_counts_as_wrong(task, pool, capsys):
     object.__setattr__(train, "labels", labels)
     object.__setattr__(train, "class_names", names)
     selection = select(Task("odd", train, task.test), pool)
-    assert "classes of one image: lonely" in capsys.readouterr().err
+    assert "single training example: lonely" in capsys.readouterr().err
     assert selection.best.score <= 59 / 60
 
 

@@ -5,6 +5,8 @@ import json
 import keras
 import numpy as np
 import pytest
+import scipy.stats
+from PIL import Image
 from sklearn.metrics import log_loss
 
 from keras_experts import cli
@@ -20,6 +22,37 @@ def test_losses_are_scikit_learn_s(rng):
     guesses = np.tile([0.5, 0.3, 0.2], (10, 1))
     expected = log_loss(labels, guesses)
     assert outcome.guessing_loss(labels) == pytest.approx(expected)
+
+
+def test_interval_of_an_accuracy_is_scipy_s():
+    for num_correct, num_examples in ((1, 1), (0, 7), (53, 80)):
+        test = scipy.stats.binomtest(num_correct, num_examples)
+        expected = test.proportion_ci(method="wilson")
+        found = outcome.accuracy_interval(num_correct, num_examples)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_accuracy_on_one_image_is_printed_with_its_interval(
+    tmp_path, rng, capfd
+):
+    """Three images, one of them for the test."""
+    for name, side in (("a", "train"), ("b", "train"), ("b", "test")):
+        (tmp_path / "task" / side / name).mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 255, (8, 8, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "task" / side / name / "1.png")
+    images = keras.Input((8, 8, 3))
+    features = keras.layers.GlobalAveragePooling2D()(images)
+    keras.Model(images, features).save(tmp_path / "mean.keras")
+    flags = ["--module", str(tmp_path / "mean.keras"), "--num_images", "16"]
+    flags += ["--task", str(tmp_path / "task"), "--batch_size", "2"]
+    flags += ["--output", str(tmp_path / "out")]
+    assert cli.main(["finetune", *flags]) == 0
+    out, err = capfd.readouterr()
+    assert "2 training + 1 test images of 2 classes: a 1 + 0, b 1 + 1" in err
+    assert "single training example: a, b" in err
+    (line,) = [row for row in out.splitlines() if "interval" in row]
+    low, high = map(float, line.removeprefix("95% interval ").split(" to "))
+    assert high - low > 0.75
 
 
 def test_network_that_learns_nothing_is_named_and_its_head_is_trained(

@@ -194,7 +194,7 @@ def test_best_state_is_the_result_and_the_last_is_kept(validated):
     is_last = metrics["best_step"] == 10
     assert np.array_equal(*outputs) == is_last
     page = (folder / "whole" / "report.html").read_text()
-    assert page.count("<circle") == 10
+    assert page.count('<path class="look"') == 10
     assert f"state after step {metrics['best_step']}" in page
 
 

@@ -91,7 +91,7 @@ def concatenate(parts: Sequence[LabeledImages]) -> LabeledImages:
         for row, index in enumerate(indices):
             part, inner = place(index)
             (image,) = part.read(np.array([inner]))
-            images[row] = _encoded(image)
+            images[row] = encoded(image)
         return images
 
     def name(index: int) -> str:
@@ -110,7 +110,8 @@ def join(parts: Sequence[LabeledImages]) -> LabeledImages:
     )
 
 
-def _encoded(image: bytes | np.ndarray) -> bytes:
+def encoded(image: bytes | np.ndarray) -> bytes:
+    """Returns the file of an image, a PNG file where it is pixels."""
     if isinstance(image, bytes):
         return image
     from PIL import Image

@@ -1,5 +1,6 @@
 """Selection and transfer in one scikit-learn classifier."""
 
+import dataclasses
 import os
 import tempfile
 from collections.abc import Callable
@@ -12,9 +13,12 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from keras_experts import files
+from keras_experts.checks import first_line
+from keras_experts.console import say
 from keras_experts.data import folders
 from keras_experts.data import texts
 from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.labeled_images import encoded
 from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.labeled_images import from_contents
 from keras_experts.data.tasks import Task
@@ -24,6 +28,7 @@ from keras_experts.evaluation.prediction import make_predictor
 from keras_experts.mediums import IMAGES
 from keras_experts.mediums import TEXTS
 from keras_experts.selection.modules import expand
+from keras_experts.selection.modules import prediction_networks
 from keras_experts.selection.selector import select
 from keras_experts.training.finetuning import finetune
 
@@ -41,6 +46,12 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
             and the images; so are the next two.
         batch_size: int.
         base_learning_rate: float, or several.
+        groups: as in `finetune`.
+        image_size: int. Side of the images that third-party modules take, in
+            pixels, or None for what the pool or the module says.
+        input_range: two floats. Values of black and white that third-party
+            modules take, or None for what the pool says.
+        validation: float. As in `finetune`.
         seed: int. Seed of the order of the training images.
         trust: bool. As in `select`.
 
@@ -59,6 +70,10 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         num_images: int | None = None,
         batch_size: int | None = None,
         base_learning_rate: float | Sequence[float] | None = None,
+        groups: Sequence[str] = (),
+        image_size: int | None = None,
+        input_range: tuple[float, float] | None = None,
+        validation: float = 0.0,
         seed: int = 0,
         trust: bool = False,
     ):
@@ -67,6 +82,10 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         self.num_images = num_images
         self.batch_size = batch_size
         self.base_learning_rate = base_learning_rate
+        self.groups = groups
+        self.image_size = image_size
+        self.input_range = input_range
+        self.validation = validation
         self.seed = seed
         self.trust = trust
 
@@ -74,8 +93,9 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         """Selects a module and fine-tunes it.
 
         Args:
-            X: uint8 images `(n, height, width[, 1 or 3])`, paths of n image
-                files, or n texts (a list, an array or a Series of strings).
+            X: uint8 images `(n, height, width[, 1 or 3])`, or a list of n
+                images of different sizes, paths of n image files, or n texts
+                (a list, an array or a Series of strings).
             y: labels `(n,)`, numbers or texts, of at least two classes.
 
         Raises:
@@ -88,16 +108,17 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         if examples.medium == TEXTS:
             (examples,) = texts.without_faulty("X", [examples])
         task = Task(examples.medium, examples, examples.take(0))
+        pool = self._pool()
         selection = select(
             task,
-            self.modules,
+            pool,
             self.strategy,
             num_examples=examples.num_examples,
             trust=self.trust,
         )
         best = next(
             candidate
-            for candidate in expand(self.modules)
+            for candidate in expand(pool)
             if candidate.handle == selection.best.module
         )
         with tempfile.TemporaryDirectory() as folder:
@@ -109,6 +130,10 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
                 num_images=self.num_images,
                 batch_size=self.batch_size,
                 base_learning_rate=self.base_learning_rate,
+                groups=self.groups,
+                image_size=best.image_size,
+                input_range=best.input_range,
+                validation=self.validation,
                 seed=self.seed,
                 trust=self.trust,
             )
@@ -122,9 +147,38 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         self._predictor = None
         return self
 
+    def _pool(self) -> Sequence:
+        """Returns the modules with the size and the range that were asked."""
+        asked = {"image_size": self.image_size, "input_range": self.input_range}
+        asked = {name: value for name, value in asked.items() if value}
+        if not asked:
+            return self.modules
+        candidates = [
+            # Modules of ours say what they take.
+            dataclasses.replace(each, **asked) if each.kind is None else each
+            for each in expand(self.modules)
+        ]
+        return [*candidates, *prediction_networks(self.modules)]
+
     def predict_proba(self, X) -> np.ndarray:
-        """Returns probabilities `(n, classes)`, in the order of `classes_`."""
+        """Returns probabilities `(n, classes)`, in the order of `classes_`.
+
+        The row of an image file that cannot be read is NaN; a message names
+        the file.
+
+        Raises:
+            ValueError: if no file can be read, or `X` is not of the kind that
+                `fit` was given.
+        """
         check_is_fitted(self)
+        if self._medium == IMAGES and _are_paths(X):
+            readable, X = _read_images(X)
+            probabilities = np.full((len(readable), len(self.classes_)), np.nan)
+            probabilities[readable] = self._probabilities(X)
+            return probabilities
+        return self._probabilities(X)
+
+    def _probabilities(self, X) -> np.ndarray:
         labels = np.zeros(len(X), np.int64)
         names = [str(label) for label in self.classes_]
         examples = _to_examples(X, labels, names, self._medium)
@@ -138,9 +192,16 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         return self._predictor(examples)
 
     def predict(self, X) -> np.ndarray:
-        """Returns the most probable labels `(n,)`."""
-        best = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[best]
+        """Returns the most probable labels `(n,)`.
+
+        It is None for an image file that cannot be read.
+        """
+        probabilities = self.predict_proba(X)
+        labels = self.classes_[probabilities.argmax(axis=1)]
+        unreadable = np.isnan(probabilities[:, 0])
+        if unreadable.any():
+            labels = np.where(unreadable, None, labels)
+        return labels
 
     def save(self, path: str | Path) -> None:
         """Writes the fitted classifier as `finetune` writes its result.
@@ -194,17 +255,55 @@ def _to_examples(
     X = X if isinstance(X, np.ndarray) else list(X)
     if isinstance(X, np.ndarray) and X.dtype.kind in "OU" and X.ndim == 2:
         X = X.ravel() if X.shape[1] == 1 else X
-    if not len(X) or not isinstance(X[0], str | Path):
+    if isinstance(X, list) and len({np.shape(image) for image in X}) > 1:
+        X = [_encode(image) for image in X]  # they have different sizes
+    if not len(X) or not isinstance(X[0], str | Path | bytes):
         return from_arrays(np.asarray(X), labels, class_names)
     if len(X) != len(labels):
         raise ValueError(
             "`X` and `y` must have the same length. "
             f"Received: {len(X)} files or texts, {len(labels)} labels."
         )
+    if isinstance(X[0], bytes):
+        return from_contents(X, labels, class_names)
     if medium == IMAGES or (medium is None and _is_image_file(X[0])):
         contents = [folders.read_image(Path(path)) for path in X]
         return from_contents(contents, labels, class_names)
     return texts.from_strings(X, labels, class_names)
+
+
+def _encode(image: np.ndarray) -> bytes:
+    """Returns an image `(height, width[, 1 or 3])` as a PNG file."""
+    one = from_arrays(np.asarray(image)[None], np.zeros(1, np.int64), [""])
+    return encoded(one.read(np.arange(1))[0])
+
+
+def _are_paths(X) -> bool:
+    return len(X) > 0 and isinstance(list(X)[0], str | Path)
+
+
+def _read_images(paths) -> tuple[np.ndarray, list[bytes]]:
+    """Reads the image files that can be read, and names the others.
+
+    Returns:
+        Bool array `(n,)` of the files that were read, and their contents.
+
+    Raises:
+        ValueError: if none can be read.
+    """
+    contents, readable = [], np.zeros(len(paths), bool)
+    for index, path in enumerate(paths):
+        try:
+            contents.append(folders.read_image(Path(path)))
+            readable[index] = True
+        except (OSError, ValueError) as error:
+            say(f"Skipped {path}: {first_line(error)}")
+    if not contents:
+        raise ValueError(
+            "At least one image file must be readable. "
+            f"Received: {len(paths)} that are not."
+        )
+    return readable, contents
 
 
 def _is_image_file(value: str | Path) -> bool:

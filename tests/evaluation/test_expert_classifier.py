@@ -1,9 +1,11 @@
 import copy
+import json
 import pickle
 import subprocess
 import sys
 
 import joblib
+import keras
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -118,7 +120,7 @@ def test_clone_has_the_settings_and_is_not_fitted(fitted, files):
     ("X", "y", "rule"),
     [
         (np.zeros((3, 4, 4, 3), np.uint8), [0, 1], "must have the same length"),
-        (["a.png"], ["a", "b"], "Received: 1 files, 2 labels"),
+        (["a.png"], ["a", "b"], "Received: 1 files or texts, 2 labels"),
         (np.zeros((2, 4, 4, 3)), [0, 1], "must be uint8"),
         (np.zeros((2, 4, 4, 3), np.uint8), [1, 1], "at least two classes"),
     ],
@@ -127,3 +129,71 @@ def test_what_does_not_fit_is_refused(small_pool, X, y, rule):
     classifier = keras_experts.ExpertClassifier([small_pool])
     with pytest.raises(ValueError, match=rule):
         classifier.fit(X, y)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A network of images from -1 to 1 that a ReLU makes blind below 0.7."""
+    images = keras.Input((None, None, 3))
+    bright = keras.layers.ReLU(threshold=0.4)(images)
+    features = keras.layers.GlobalAveragePooling2D()(bright)
+    return keras.Model(images, features, name="bright")
+
+
+@pytest.fixture(scope="module")
+def head_only(network, files):
+    classifier = keras_experts.ExpertClassifier(
+        [network],
+        num_images=640,
+        batch_size=16,
+        base_learning_rate=50.0,
+        groups=("head",),
+        image_size=16,
+        input_range=(-1.0, 1.0),
+        validation=0.2,
+    )
+    return classifier.fit(*files)
+
+
+def test_settings_of_fine_tuning_reach_it(head_only, tmp_path):
+    head_only.save(tmp_path / "out")
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics["groups"] == ["head"]
+    assert metrics["image_size"] == 16
+    assert metrics["input_range"] == [-1.0, 1.0]
+    assert len(metrics["validation"]) == 10
+    entry = head_only.selection_.best
+    assert (entry.image_size, entry.input_range) == (16, (-1.0, 1.0))
+
+
+def test_images_of_different_sizes_are_classified_as_their_files(
+    head_only, files
+):
+    from PIL import Image
+
+    paths, labels = files
+    arrays = [np.asarray(Image.open(path)) for path in paths]
+    arrays[0] = np.repeat(np.repeat(arrays[0], 3, axis=0), 3, axis=1)
+    expected = head_only.predict(paths).tolist()
+    assert head_only.predict(arrays).tolist() == expected
+    copy = clone(head_only).fit(arrays, labels)
+    assert copy.score(paths, labels) > 0.9
+
+
+def test_one_unreadable_file_does_not_fail_the_others(
+    head_only, files, tmp_path, capfd
+):
+    paths, _ = files
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    given = [paths[0], tmp_path / "broken.png", tmp_path / "gone.png", paths[1]]
+    probabilities = head_only.predict_proba(given)
+    assert np.isnan(probabilities[1:3]).all()
+    expected = head_only.predict_proba(paths[:2])
+    np.testing.assert_allclose(probabilities[[0, 3]], expected, atol=1e-6)
+    found = head_only.predict(given).tolist()
+    names = head_only.predict(paths[:2]).tolist()
+    assert found == [names[0], None, None, names[1]]
+    err = capfd.readouterr().err
+    assert "broken.png" in err and "gone.png" in err
+    with pytest.raises(ValueError, match="At least one image file"):
+        head_only.predict(given[1:3])

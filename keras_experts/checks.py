@@ -1,5 +1,6 @@
 """Checks of arguments, and what is said about errors that are not ours."""
 
+import math
 import re
 
 # TensorFlow puts a traced function before its reason and an operation after.
@@ -11,31 +12,37 @@ TRACED = ("in user code", "Graph execution error")
 
 
 def check_at_least(**numbers: tuple[float, float]) -> None:
-    """Raises unless each number is at least its bound.
+    """Raises unless each number is finite and at least its bound.
 
     Args:
         **numbers: by argument name, the value and the smallest one allowed.
 
     Raises:
-        ValueError: if one is smaller, or no number.
+        ValueError: if one is smaller, not finite, or not a number.
     """
     for name, (value, low) in numbers.items():
         if (
             isinstance(value, bool)
             or not isinstance(value, type(low) | int)
-            or not value >= low
+            or not low <= value < math.inf
         ):
-            kind = "a whole number" if isinstance(low, int) else "a number"
+            is_whole = isinstance(low, int)
+            kind = "a whole number" if is_whole else "a finite number"
             raise ValueError(
                 f"`{name}` must be {kind} of at least {low}. "
                 f"Received: {value!r}."
             )
 
 
-def first_line(error: Exception | str) -> str:
-    """Gives an error's reason, or that in its text, in one line.
+def finite_or_none(number: float) -> float | None:
+    """Returns a number for JSON, which holds neither NaN nor infinity."""
+    return float(number) if math.isfinite(number) else None
 
-    Of an error in traced code that is the last line, below the trace.
+
+def first_line(error: Exception | str) -> str:
+    """Returns the reason of an error, or of an error's text, in one line.
+
+    The reason of an error in traced code is its last line, below the trace.
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:

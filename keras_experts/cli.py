@@ -5,8 +5,10 @@ commands do in `commands/`.
 """
 
 import argparse
+import re
 import sys
 import traceback
+from collections.abc import Callable
 from collections.abc import Sequence
 
 from keras_experts.checks import first_line
@@ -17,17 +19,36 @@ from keras_experts.flags import transfer
 from keras_experts.flags import upstream
 
 FAILED, MISUSED = 1, 2
+# How argparse begins what it says of a flag, but for wrong choices.
+FLAG_ERROR = re.compile(r"^argument ([^:]+): (?!invalid)")
 # Errors whose text says all; of others the type is told too.
 EXPECTED = (ArithmeticError, OSError, RuntimeError, ValueError, Misuse)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line, and that guesses no flag."""
+    """A parser with one-line errors and without abbreviated flags.
+
+    Attributes:
+        check: function of the parsed flags that raises `Misuse` if they do not
+            go together, or None.
+    """
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs, allow_abbrev=False)
+        self.check: Callable | None = None
+
+    def parse_known_args(self, args=None, namespace=None):
+        options, rest = super().parse_known_args(args, namespace)
+        try:
+            if self.check is not None and not rest:
+                self.check(options)
+        except Misuse as error:
+            self.error(str(error))
+        return options, rest
 
     def error(self, message: str) -> None:
+        # "argument --budget: must be ..." becomes a sentence about the flag.
+        message = FLAG_ERROR.sub(r"\1 ", message)
         self.exit(MISUSED, f"{self.prog}: {message}\n")
 
 

@@ -7,10 +7,14 @@ they parse.
 
 import ast
 import contextlib
-import importlib.util  # noqa: F401 - gin 0.5.0 uses it and imports it not
+import importlib.util  # noqa: F401 - gin 0.5.0 uses it without importing it
+import io
 import logging
+import os
 import re
+import sys
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +22,12 @@ from pathlib import Path
 import gin
 
 from keras_experts import files
+from keras_experts import gin_checks
 
 PACKAGE = Path(__file__).parent
+RULE = (
+    "gin files and parameters must name known functions, arguments and values."
+)
 
 
 def configurable(function: Callable) -> Callable:
@@ -63,11 +71,26 @@ def gin_folder() -> Path:
     return find_shared("gin", "gin_configs")
 
 
+def find_file(name: str | Path, folder: str | Path = ".") -> Path | None:
+    """Returns the path of a gin file, or None if there is no such file.
+
+    Args:
+        name: path, which is looked up from `folder`, from the working
+            directory and among the files of the package, in this order.
+        folder: folder of the file that includes it.
+    """
+    name = Path(name).expanduser()
+    for place in (Path(folder), Path(), gin_folder()):
+        if (place / name).is_file():
+            return place / name
+    return None
+
+
 def parse(gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> None:
     """Parses gin files and bindings strictly, and locks the result.
 
-    Files are looked up from the working folder, then among those that come
-    with the package.
+    Files are looked up as in `find_file`. Modules that a file imports may lie
+    in the working directory.
 
     Args:
         gin_files: paths.
@@ -75,49 +98,87 @@ def parse(gin_files: Sequence[str], gin_params: Sequence[str] = ()) -> None:
             the names in capitals that the files define, such as "SEED=1".
 
     Raises:
-        ValueError: if a file is missing, or a name or a value is wrong.
+        ValueError: if a file is missing, or a name, a value or its type is
+            wrong.
     """
     gin.clear_config()
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # of `import my_module`
     # gin logs an error for each folder that a file is not in.
     logging.disable(logging.ERROR)
-    gin.add_config_file_search_path(str(gin_folder()))
+    reader = _Reader()
+    parameters = (gin_checks.PARAMETERS, "\n".join(gin_params))
     try:
-        gin.parse_config_files_and_bindings(
-            list(gin_files), None, finalize_config=False
-        )
-        for param in gin_params:
-            _check_macro(param)
-        gin.parse_config(list(gin_params))
+        with reader.installed():
+            for file in gin_files:
+                gin.parse_config_file(str(file))
+            for param in gin_params:
+                _check_macro(param)
+            gin.parse_config(list(gin_params))
+        gin_checks.expand_home()
+        gin_checks.check_types([*reader.sources, parameters])
         gin.finalize()
-    except OSError as error:
-        raise ValueError(
-            "A gin file must exist in the working folder or among "
-            f"{gin_folder()}. Received: {', '.join(gin_files)} ({error})."
-        ) from error
     except Exception as error:
-        # gin gives its own types and long advice; one line says it.
-        reason = " ".join(str(error).split())
-        reason = reason.partition(" in config string")[0]
-        raise ValueError(
-            "gin files and parameters must name known functions, arguments "
-            f"and values. Received: {reason}"
-        ) from error
+        reason = gin_checks.explain(error, [*reader.sources, parameters])
+        raise ValueError(f"{RULE} Received: {reason}") from error
     finally:
         logging.disable(logging.NOTSET)
+
+
+class _Reader:
+    """Opens gin files, whose includes start from their own folder.
+
+    Attributes:
+        sources: list of pairs of str: path and text of each file read.
+    """
+
+    def __init__(self):
+        self.sources: list[tuple[str, str]] = []
+        self._opened: list[Path] = []
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        """Makes gin open all files with this reader, and no other."""
+        readers, prefixes = (
+            gin.config._FILE_READERS,
+            gin.config._LOCATION_PREFIXES,
+        )
+        gin.config._FILE_READERS = [(self._open, lambda name: True)]
+        gin.config._LOCATION_PREFIXES = [""]
+        try:
+            yield
+        finally:
+            gin.config._FILE_READERS = readers
+            gin.config._LOCATION_PREFIXES = prefixes
+
+    @contextlib.contextmanager
+    def _open(self, name: str) -> Iterator[io.StringIO]:
+        folder = self._opened[-1].parent if self._opened else "."
+        path = find_file(name, folder)
+        if path is None:
+            raise FileNotFoundError(f"There is no gin file {name}")
+        if path.resolve() in self._opened:
+            raise ValueError(f"The gin file {path} includes itself")
+        self._opened.append(path.resolve())
+        with files.open_text(path) as file:
+            content = io.StringIO(file.read())
+        content.name = str(path)
+        try:
+            yield content
+        finally:
+            # After its includes: what comes last is what counts.
+            self.sources.append((str(path), content.getvalue()))
+            self._opened.pop()
 
 
 def _check_macro(param: str) -> None:
     """Raises if a binding gives a value to a name that no file defines.
 
-    gin would take it for a new name, and nothing would use it.
+    gin would define the name, and nothing would use it.
     """
     name = param.partition("=")[0].strip()
-    if not name.isidentifier():
-        return
-    try:
-        gin.query_parameter(f"%{name}")
-    except ValueError:
-        raise ValueError(f"{name!r}, which the files do not define.") from None
+    if name.isidentifier() and name not in gin_checks.macros():
+        raise ValueError(f"No bindings specified for '{name}' in the files")
 
 
 def write_operative_config(

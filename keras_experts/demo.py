@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import Future
 from concurrent.futures import ProcessPoolExecutor
@@ -98,7 +97,7 @@ def _load_from_host(collection: Path) -> str:
     """Serves the collection, loads its bank by URL, and gives the URL."""
     command = [sys.executable, "-m", "keras_experts.cli", "serve"]
     with (
-        tempfile.TemporaryDirectory() as cache,
+        files.temporary_folder() as cache,
         subprocess.Popen(
             [*command, str(collection), "--port", "0"],
             stdout=subprocess.PIPE,
@@ -106,7 +105,9 @@ def _load_from_host(collection: Path) -> str:
         ) as host,
     ):
         kept = os.environ.get(CACHE_VARIABLE)
-        os.environ[CACHE_VARIABLE] = cache  # a port may have been another's
+        os.environ[CACHE_VARIABLE] = str(
+            cache
+        )  # a port may have been another's
         try:
             address = host.stdout.readline().strip()
             url = f"{address}demo/experts/bank/1"

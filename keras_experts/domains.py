@@ -77,17 +77,22 @@ def read_experts(path: str | Path) -> list[ExpertDomain]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it has not the format, or names are not unique.
+        ValueError: if it has another format or no experts, or names are not
+            unique.
     """
     with open_text(Path(path)) as file:
         try:
-            rows = json.load(file)["experts"]
+            rows = json.load(file)["experts"] or ()
             experts = [ExpertDomain(**row) for row in rows]
         except (json.JSONDecodeError, KeyError, TypeError) as error:
             raise ValueError(
                 "experts.json must have a list `experts` of index, name, "
                 f"synset and num_images. Received: {path} ({error})."
             ) from error
+    if not experts:
+        raise ValueError(
+            f"experts.json must list at least one expert. Received: {path}."
+        )
     for expert in experts:
         name = str(expert.name)
         if not NAME_PATTERN.fullmatch(name) or name == RESERVED_NAME:

@@ -66,7 +66,9 @@ class Hierarchy:
             FileNotFoundError: if it does not.
             ValueError: if the file is not in WordNet's format (wndb(5)).
         """
-        links = hierarchy_files.read_wordnet(Path(directory) / "data.noun")
+        links = hierarchy_files.read_wordnet(
+            Path(directory).expanduser() / "data.noun"
+        )
         return cls(*links, f"wordnet:{directory}")
 
     @classmethod
@@ -80,7 +82,9 @@ class Hierarchy:
             FileNotFoundError: if there is no such file.
             ValueError: if a line has not two words, or the file has none.
         """
-        return cls(*hierarchy_files.read_is_a(Path(path)), str(path))
+        return cls(
+            *hierarchy_files.read_is_a(Path(path).expanduser()), str(path)
+        )
 
     @classmethod
     def from_csv(cls, path: str | Path) -> "Hierarchy":
@@ -95,7 +99,9 @@ class Hierarchy:
             ValueError: if a column or a child is missing, or the links form a
                 cycle.
         """
-        return cls(*hierarchy_files.read_csv(Path(path)), str(path))
+        return cls(
+            *hierarchy_files.read_csv(Path(path).expanduser()), str(path)
+        )
 
     def ancestors(self, node: str) -> frozenset[str]:
         """Gives the node and everything above it, over all links.

@@ -1,6 +1,7 @@
 import pytest
 
 from keras_experts.checks import check_at_least
+from keras_experts.checks import finite_or_none
 from keras_experts.checks import first_line
 
 
@@ -13,11 +14,18 @@ def test_number_of_at_least_the_bound_passes(value, low):
 
 @pytest.mark.parametrize(
     ("value", "low"),
-    [(0, 1), (1.5, 1), ("many", 1), (True, 1), (None, 1), (float("nan"), 0.0)],
+    [(0, 1), (1.5, 1), ("many", 1), (True, 1), (None, 1)]
+    + [(float("nan"), 0.0), (float("inf"), 0.0)],
 )
 def test_other_values_are_refused_by_name(value, low):
     with pytest.raises(ValueError, match="`rate` must be a .*Received: "):
         check_at_least(rate=(value, low))
+
+
+def test_number_for_json_is_finite_or_null():
+    assert finite_or_none(0.5) == 0.5
+    for number in (float("nan"), float("inf"), -float("inf")):
+        assert finite_or_none(number) is None
 
 
 def test_reason_of_a_traced_error_is_its_last_line():

@@ -2,7 +2,9 @@
 
 import math
 import shutil
+import sys
 
+import gin
 import pytest
 
 from keras_experts import config
@@ -45,7 +47,7 @@ def test_common_part_is_included_and_is_no_stage(name):
     assert any(f'include "{name}"' in text for text in texts)
     if name in ("common/baseline.gin", "common/experts.gin"):
         with pytest.raises(
-            ValueError, match="No bindings specified for '[^']*'$"
+            ValueError, match=f"No bindings specified for '.*{name}, line "
         ):
             config.parse([name])
 
@@ -213,8 +215,119 @@ def test_misspelt_name_is_refused(param):
 
 
 def test_missing_file_is_named():
-    with pytest.raises(ValueError, match="Received: nothing.gin"):
+    with pytest.raises(ValueError, match="no gin file nothing.gin"):
         config.parse(["nothing.gin"])
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes gin files, or modules, to the working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def write_file(name, text, encoding="utf-8"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding)
+        return name
+
+    return write_file
+
+
+DEMO = 'include "stages/demo_baseline.gin"\n'
+
+
+def test_include_starts_from_the_file_that_includes(write, tmp_path):
+    write("deep/base.gin", DEMO + "NUM_STEPS = 7\n")
+    config.parse([write("deep/mine.gin", 'include "base.gin"\n')])
+    assert gin.query_parameter("%NUM_STEPS") == 7
+    config.parse([str(tmp_path / "deep" / "mine.gin")])
+    assert gin.query_parameter("%NUM_STEPS") == 7
+
+
+def test_file_that_includes_itself_is_refused(write):
+    write("a.gin", 'include "b.gin"\n')
+    write("b.gin", 'include "a.gin"\n')
+    with pytest.raises(ValueError, match="a.gin includes itself, in .*b.gin"):
+        config.parse(["a.gin"])
+
+
+def test_byte_order_mark_is_no_part_of_a_file(write):
+    config.parse([write("mine.gin", DEMO + "NUM_STEPS = 7\n", "utf-8-sig")])
+    assert gin.query_parameter("%NUM_STEPS") == 7
+
+
+def test_module_of_the_working_directory_is_imported(write):
+    write(
+        "my_gin_module.py",
+        "from keras_experts import config\n"
+        "@config.register\n"
+        "def my_rate(value: float = 1.0):\n"
+        "    return value\n",
+    )
+    config.parse(
+        [write("mine.gin", "import my_gin_module\nmy_rate.value = 2\n")]
+    )
+    assert gin.query_parameter("my_rate.value") == 2
+
+
+def test_home_folder_is_expanded_in_values(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    params = ['tfds_upstream.data_dir = "~/data"']
+    params += ['tfds_upstream.hierarchy = "wordnet:~/wn"']
+    config.parse(["stages/demo_baseline.gin"], params)
+    found = gin.query_parameter
+    assert found("tfds_upstream.data_dir") == "/home/me/data"
+    assert found("tfds_upstream.hierarchy") == "wordnet:/home/me/wn"
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("LEARNING_RATE = 'x'", ["cosine_schedule.learning_rate", "float"]),
+        ("NUM_STEPS = 1.5", ["train_baseline.num_steps", "int", "1.5"]),
+        ("LEARNING_RATE = 1e999", ["cosine_schedule.learning_rate", "inf"]),
+        ("train_baseline.loss = 3", ["train_baseline.loss", "str", "= 3"]),
+        ("train_baseline.seed = None", ["train_baseline.seed", "None"]),
+        ("trian_baseline.seed = 1", ["did you mean 'train_baseline'?"]),
+        ("train_baseline.sed = 1", ["did you mean 'seed'?"]),
+        ("SCHEDULE = @cosine_shedule", ["did you mean 'cosine_schedule'?"]),
+        ("train_baseline.seed = %SED", ["SED", "did you mean 'SEED'?"]),
+        ("import no_such_module", ["No module named 'no_such_module'"]),
+        ("include 'no_such.gin'", ["no gin file no_such.gin"]),
+        ("train_baseline.seed = ", ["Unable to parse value"]),
+    ],
+)
+def test_fault_names_its_file_its_binding_and_the_likely_name(
+    write, line, parts
+):
+    write("mine.gin", f"{DEMO}\n# a comment\n{line}\n")
+    with pytest.raises(ValueError, match="mine.gin, line 4") as caught:
+        config.parse(["mine.gin"])
+    assert len(str(caught.value).splitlines()) == 1
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_fault_of_an_imported_module_is_named(write):
+    write("my_broken_module.py", "def\n")
+    with pytest.raises(ValueError, match="my_broken_module.py, line 1"):
+        config.parse([write("mine.gin", "import my_broken_module\n")])
+
+
+@pytest.mark.parametrize(
+    ("param", "parts"),
+    [
+        ("NUM_STEPZ = 1", ["NUM_STEPZ", "did you mean 'NUM_STEPS'?"]),
+        ("LEARNING_RATE = 'x'", ["LEARNING_RATE = 'x' in --gin_param"]),
+        ("train_baseline.sed = 1", ["--gin_param", "did you mean 'seed'?"]),
+    ],
+)
+def test_fault_of_a_parameter_names_it(param, parts):
+    with pytest.raises(ValueError) as caught:
+        config.parse(["stages/demo_baseline.gin"], [param])
+    for part in parts:
+        assert part in str(caught.value)
 
 
 def test_stage_can_be_imported_after_a_parse():

@@ -250,3 +250,14 @@ def test_nearest_above_leaves_out_what_is_further():
         "e": ["d"],
     }
     assert hierarchy.nearest_above(["d", "c", "b"])["d"] == ["b", "c"]
+
+
+def test_home_folder_is_expanded_in_the_path_of_a_hierarchy(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "h.txt").write_text("animal dog\n")
+    (tmp_path / "h.words.txt").write_text("dog\thound\n")
+    hierarchy = Hierarchy.read("~/h.txt")
+    assert hierarchy.ancestors("dog") == {"dog", "animal"}
+    assert hierarchy.lemmas["dog"] == ["hound"]

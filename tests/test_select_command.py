@@ -118,7 +118,7 @@ def test_page_is_written(select, tmp_path):
     ("arguments", "code", "reason"),
     [
         (("--strategy", "best"), 2, "invalid choice"),
-        (("--racing", "budget", "--budget", "2"), 1, "`budget` must be"),
+        (("--racing", "budget", "--budget", "2"), 2, "--budget must be"),
         (("--gin_param", "Knn.neighbours = 2"), 1, "neighbours"),
         (("--strategy", "name_matching"), 1, "needs a hierarchy"),
         (("--strategy", "domain_prediction"), 1, "prediction network"),
@@ -131,6 +131,43 @@ def test_what_cannot_be_done_is_one_line(select, arguments, code, reason):
     *classes, line = err.splitlines()
     assert len(classes) < 2  # the task's classes, where it was read
     assert reason in line and "Traceback" not in err
+
+
+@pytest.fixture
+def bad_modules(tmp_path):
+    """What is no module: missing, empty, not a module, and a broken file."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "broken.keras").write_bytes(b"no archive")
+    names = ("missing", "empty", "photo.jpg", "broken.keras")
+    return [tmp_path / name for name in names]
+
+
+@pytest.mark.parametrize("named", ["by flags", "in a pool file"])
+def test_modules_that_cannot_be_opened_are_skipped_by_name(
+    select, pool, bad_modules, tmp_path, named
+):
+    modules = (*bad_modules, pool.parent / "colour")
+    if named == "in a pool file":
+        (tmp_path / "pool.txt").write_text("\n".join(map(str, modules)))
+        modules = (tmp_path / "pool.txt",)
+    code, out, err = select("--json", "-", modules=modules)
+    assert code == 0
+    content = json.loads(out)
+    assert content["best"] == str(pool.parent / "colour")
+    assert [row["module"] for row in content["skipped"]] == list(
+        map(str, bad_modules)
+    )
+    for row in content["skipped"]:
+        assert err.count(f"Skipped {row['module']}: {row['reason']}") == 1
+
+
+def test_pool_without_a_module_left_is_an_error(select, bad_modules):
+    code, out, err = select(modules=bad_modules)
+    assert (code, out) == (1, "")
+    assert "at least one module" in err.splitlines()[-1]
+    for path in bad_modules:
+        assert str(path) in err.splitlines()[-1]
 
 
 def test_all_modules_failing_is_exit_1(select, pool):

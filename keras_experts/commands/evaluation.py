@@ -3,8 +3,6 @@
 import contextlib
 from pathlib import Path
 
-from keras_experts.commands.shared import Misuse
-from keras_experts.commands.shared import check_files
 from keras_experts.commands.shared import configure_strategies
 from keras_experts.commands.shared import give_json
 from keras_experts.commands.shared import load_tensorflow
@@ -12,7 +10,6 @@ from keras_experts.commands.shared import load_tensorflow
 
 def evaluate(options) -> None:
     """Runs the protocol over a suite."""
-    check_files(json=options.json)
     load_tensorflow()
     from keras_experts.evaluation.evaluating import evaluate
     from keras_experts.evaluation.protocol import Protocol
@@ -38,7 +35,7 @@ def evaluate(options) -> None:
         options.oracle_runs,
         options.processes,
         options.trust,
-        _pools(options.pool),
+        {name: modules for name, *modules in options.pool},
         options.trials,
     )
     content = results.to_json()
@@ -47,19 +44,8 @@ def evaluate(options) -> None:
     _print_tables(results, make_tables(Summary(results)))
 
 
-def _pools(given: list[list[str]]) -> dict[str, list[str]]:
-    pools = {name: modules for name, *modules in given}
-    if len(pools) < len(given) or not all(pools.values()):
-        raise Misuse(
-            "Each --pool must be a name of its own and at least one module. "
-            f"Received: {' and '.join(' '.join(pool) for pool in given)}."
-        )
-    return pools
-
-
 def report(options) -> None:
-    """Makes tables of results files."""
-    check_files(html=options.html, markdown=options.markdown, csv=options.csv)
+    """Writes or prints the tables of results files."""
     from keras_experts import files
     from keras_experts.evaluation.results import merge
     from keras_experts.evaluation.results import read_results
@@ -94,8 +80,7 @@ def report(options) -> None:
 
 def doctor(options) -> None:
     """Prints what is installed and what is missing."""
-    check_files(json=options.json)
-    with contextlib.suppress(ImportError):  # which is what it then tells
+    with contextlib.suppress(ImportError):  # which is what it then reports
         load_tensorflow()
     import dataclasses
 

@@ -5,7 +5,6 @@ import socket
 from pathlib import Path
 
 from keras_experts.commands.shared import Misuse
-from keras_experts.commands.shared import check_files
 from keras_experts.commands.shared import give_json
 from keras_experts.commands.shared import load_tensorflow
 
@@ -112,19 +111,19 @@ def _make_app(options):
 
 def inspect(options) -> None:
     """Prints what a module is."""
-    check_files(json=options.json)
     load_tensorflow()
     from keras_experts.console import print_table
     from keras_experts.saved_models import handles
     from keras_experts.saved_models import inspection
     from keras_experts.saved_models import keras_files
+    from keras_experts.saved_models import references
 
     path = options.module
     if not keras_files.is_keras_file(path):
         path = handles.resolve(path)
     found = inspection.inspect(Path(path))
     metadata = handles.read_metadata(options.module)
-    _, expert = handles.split(options.module)
+    _, expert = references.split(options.module)
     if expert is not None and metadata.get("kind") == handles.BANK:
         handles.check_expert(metadata, expert, options.module)
     content = {

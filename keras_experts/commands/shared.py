@@ -1,10 +1,11 @@
 """What the commands share."""
 
 import contextlib
-import json
 import logging
 import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from keras_experts import files
 
@@ -13,25 +14,35 @@ class Misuse(Exception):
     """Flags that do not go together."""
 
 
-def check_files(**paths: str | None) -> None:
-    """Raises where a file to write is a folder, before any work.
+def check_data_set(flag: str, name: str, data_dir: str | None) -> None:
+    """Raises unless a path exists, or a TFDS data set has been prepared.
 
     Args:
-        **paths: by the flag's name, what it names; "-" is stdout.
+        flag: str. Flag that names it.
+        name: str. Path, or TFDS name.
+        data_dir: str. The folder of TFDS data sets, or None.
+
+    Raises:
+        Misuse: if there is neither.
     """
-    for flag, path in paths.items():
-        if path not in (None, "-") and os.path.isdir(path):
-            raise Misuse(f"--{flag} must be a file. Received: {path!r}.")
+    default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+    folder = Path(data_dir or default).expanduser()
+    data_set = re.split("[:/]", name)[0]
+    if not Path(name).exists() and not (folder / data_set).is_dir():
+        raise Misuse(
+            f"--{flag} {name} does not exist: it is no path, and no data set "
+            f"of TFDS in {folder}."
+        )
 
 
 def give_json(path: str | None, content: object) -> bool:
-    """Writes JSON to a file, or prints it where the path is "-".
+    """Writes JSON to a file, or prints it if the path is "-".
 
     Returns:
-        Whether it was printed: then stdout holds nothing else.
+        Whether it was printed: then stdout must hold nothing else.
     """
     if path == "-":
-        print(json.dumps(content, indent=2))
+        print(files.to_json(content), end="")
         return True
     if path is not None:
         files.write_json(path, content)

@@ -1,6 +1,6 @@
 """The commands of someone with images and a task."""
 
-from keras_experts.commands.shared import check_files
+from keras_experts.commands.shared import check_data_set
 from keras_experts.commands.shared import configure_strategies
 from keras_experts.commands.shared import give_json
 from keras_experts.commands.shared import load_tensorflow
@@ -17,7 +17,8 @@ def demo(options) -> None:
 
 def select(options) -> None:
     """Ranks experts for a task, or for several."""
-    check_files(json=options.json, report=options.report)
+    for task in options.task:
+        check_data_set("task", task, options.data_dir)
     load_tensorflow()
     from keras_experts.selection.racing import Racing
     from keras_experts.selection.selector import select_many
@@ -25,7 +26,8 @@ def select(options) -> None:
     configure_strategies(options)
     racing: object = options.racing
     if racing in ("error", "budget"):
-        racing = Racing(racing, options.error, options.budget)
+        limit = getattr(options, racing)
+        racing = Racing(racing, **{} if limit is None else {racing: limit})
     selections = select_many(
         options.task,
         options.modules,
@@ -117,6 +119,7 @@ def _print_selection(selection) -> None:
 
 def finetune(options) -> None:
     """Fine-tunes a module on a task."""
+    check_data_set("task", options.task, options.data_dir)
     load_tensorflow()
     from keras_experts.training.finetuning import finetune
 
@@ -152,7 +155,6 @@ def finetune(options) -> None:
 
 def predict(options) -> None:
     """Classifies files."""
-    check_files(json=options.json)
     load_tensorflow()
     from keras_experts.console import print_table
     from keras_experts.evaluation.prediction import predict

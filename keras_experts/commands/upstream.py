@@ -1,9 +1,11 @@
 """The commands of an upstream trainer."""
 
-from keras_experts.commands.shared import Misuse
+from keras_experts.commands.shared import check_data_set
 from keras_experts.commands.shared import give_json
 from keras_experts.commands.shared import load_tensorflow
 from keras_experts.commands.shared import percent
+
+LABEL_KEY = "label"  # TFDS feature that holds nodes by default
 
 
 def choose_experts(options) -> None:
@@ -13,10 +15,8 @@ def choose_experts(options) -> None:
     from keras_experts.console import print_tree
     from keras_experts.hierarchy import Hierarchy
 
-    if (options.num_experts is None) == (options.min_images is None):
-        raise Misuse("Give exactly one of --num_experts and --min_images.")
-    if (options.counts is None) == (options.dataset is None):
-        raise Misuse("Give exactly one of --counts and --dataset.")
+    if options.dataset:
+        check_data_set("dataset", options.dataset, options.data_dir)
     hierarchy = Hierarchy.read(options.hierarchy)
     if options.counts:
         counts = domains.read_counts(options.counts)
@@ -25,7 +25,9 @@ def choose_experts(options) -> None:
         from keras_experts.data.upstream_sources import count_labels
 
         counts = count_labels(
-            options.dataset, options.label_key, options.data_dir
+            options.dataset,
+            options.label_key or LABEL_KEY,
+            options.data_dir,
         )
     experts = hierarchy.choose_experts(
         counts,

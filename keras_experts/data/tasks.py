@@ -116,7 +116,7 @@ def load_task(
         FileNotFoundError: if there is no such path or data set.
         ValueError: if it is not fit to be a task.
     """
-    path = Path(task)
+    path = Path(task).expanduser()
     if num_examples is not None and num_examples < 2:
         raise ValueError(
             f"`num_examples` must be at least 2. Received: {num_examples}."

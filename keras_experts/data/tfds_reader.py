@@ -1,6 +1,7 @@
 """Prepared TFDS data sets, of which any image can be read at any time."""
 
 import dataclasses
+import os
 
 from keras_experts.data.label_rows import LabelRows
 from keras_experts.data.labeled_images import LabeledImages
@@ -32,6 +33,7 @@ def prepared_builder(name: str, data_dir: str | None):
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.registered import DatasetNotFoundError
 
+    data_dir = data_dir and os.path.expanduser(data_dir)
     place = f"in {data_dir}" if data_dir else "in TFDS' default folder"
     try:
         builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)

@@ -85,17 +85,18 @@ def evaluate(
         suite = load_suite(suite)
     named = {"": list(modules), **(pools or {})}
     check_at_least(oracle_runs=(oracle_runs, 1))
+    output = Path(output).expanduser()
     ways = _ways(methods, named)
     training = RepeatedTraining(
-        Path(output),
-        Path(trials or Path(output) / "trials"),
+        output,
+        Path(trials).expanduser() if trials else output / "trials",
         [candidate for pool in named.values() for candidate in expand(pool)],
         protocol,
         data_dir,
         processes,
         trust,
     )
-    evaluation = _Evaluation(Path(output), named, ways, training, trust)
+    evaluation = _Evaluation(output, named, ways, training, trust)
     described = tuple(entry.described for entry in suite.entries)
     runs: list[Run] = []
     for entry in suite.entries:
@@ -108,7 +109,7 @@ def evaluate(
         results = Results(
             suite.name, described, tuple(runs), dataclasses.asdict(protocol)
         )
-        write_results(Path(output) / RESULTS_FILE, results)
+        write_results(output / RESULTS_FILE, results)
     if not runs:
         raise ValueError(
             "A suite must have a task whose data are there, and a module that "

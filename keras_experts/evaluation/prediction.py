@@ -67,10 +67,11 @@ def predict(
                 continue
             image = resize(content, metadata["image_size"])
             probabilities = tf.nn.softmax(module(image[None])[0]).numpy()
-            rows.append(_row(str(path), probabilities, names))
+            row = _row(str(path), probabilities, names)
+            rows += [] if row is None else [row]
     if not rows:
         raise ValueError(
-            "One of the files must be a whole image. "
+            "One of the files must be an image that can be classified. "
             f"Received: {len(files)}, none of which is."
         )
     return rows
@@ -93,7 +94,7 @@ def load_classifier(
         FileNotFoundError: if the model is not there.
         ValueError: if the model is not a classifier.
     """
-    inner = Path(model) / MODULE_FOLDER
+    inner = Path(model).expanduser() / MODULE_FOLDER
     handle = str(inner if inner.is_dir() else model)
     module = load_module(handle, trust)
     metadata = read_metadata(handle)
@@ -142,13 +143,14 @@ def _predict_texts(
             f"Received: {len(paths)}, none of which does."
         )
     probabilities = classify_texts(module, [row.text for row in rows])
-    return [
-        {
-            **_row(row.file, values, names),
-            "row": row.row,
-            "place": row.place,
-        }
+    predictions = [
+        (row, _row(row.file, values, names))
         for row, values in zip(rows, probabilities, strict=True)
+    ]
+    return [
+        {**prediction, "row": row.row, "place": row.place}
+        for row, prediction in predictions
+        if prediction is not None
     ]
 
 
@@ -168,7 +170,11 @@ def classify_texts(module: Callable, contents: Sequence[bytes]) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _row(file: str, probabilities: np.ndarray, names: list[str]) -> dict:
+def _row(file: str, probabilities: np.ndarray, names: list[str]) -> dict | None:
+    """Returns the prediction for a file; None, and says so, if it is NaN."""
+    if not np.isfinite(probabilities).all():
+        say(f"Skipped {file}: the model returns NaN or infinity for it.")
+        return None
     return {"file": file, **labeled(probabilities, names)}
 
 
@@ -192,7 +198,7 @@ def _check_exists(path: Path) -> None:
 
 def _expand(paths: Sequence[str | Path]) -> list[Path]:
     files: list[Path] = []
-    for path in map(Path, paths):
+    for path in (Path(path).expanduser() for path in paths):
         _check_exists(path)
         found = folders.list_images(path) if path.is_dir() else [path]
         if not found:

@@ -146,7 +146,7 @@ def load_suite(name: str) -> Suite:
     """
     if name in SUITES:
         return SUITES[name]
-    path = Path(name)
+    path = Path(name).expanduser()
     if not path.exists():
         raise FileNotFoundError(
             f"A suite must be one of {', '.join(SUITES)} or a JSON file. "

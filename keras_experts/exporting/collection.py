@@ -46,7 +46,7 @@ def export_run(
         FileNotFoundError: if the run has no baseline.
         ValueError: if an expert has a name that code cannot hold.
     """
-    workdir = Path(workdir)
+    workdir = Path(workdir).expanduser()
     classifier, figures = run_folder.load_baseline(workdir)
     baseline = heads.backbone_of(classifier)
     head = run_folder.head_of(classifier, figures)
@@ -63,7 +63,7 @@ def export_run(
         )
     steps = 1 + len(experts) + has_bank + (epn is not None) + is_text
     with (
-        CollectionWriter(Path(output), publication) as writer,
+        CollectionWriter(Path(output).expanduser(), publication) as writer,
         progress("exporting", steps) as bar,
     ):
         shared = {}

@@ -13,6 +13,7 @@ from keras_experts.models import experts as expert_models
 from keras_experts.models import rebuilding
 from keras_experts.models.backbone import BitResNet
 from keras_experts.saved_models import handles
+from keras_experts.saved_models import references
 from keras_experts.saved_models.loading import read_weights
 from keras_experts.saved_models.upstream_labels import read_head
 from keras_experts.saved_models.upstream_labels import read_label_prior
@@ -142,7 +143,7 @@ def _open_expert(module: str) -> tuple[BitResNet, dict]:
         )
     expert = rebuilding.rebuild(metadata, read_weights(module), module)
     if metadata["kind"] == handles.BANK:
-        _, name = handles.split(module)
+        _, name = references.split(module)
         expert = rebuilding.cut_out(expert, metadata, name, module)
         rows = {row["name"]: row for row in metadata["experts"]}
         metadata = rows.get(name, {})

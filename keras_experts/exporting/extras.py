@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,7 +44,7 @@ class Extras:
         Args:
             near: folder on a disk with room for them.
         """
-        with tempfile.TemporaryDirectory(prefix=".tmp-", dir=near) as folder:
+        with files.temporary_folder(near) as folder:
             if self.samples is not None:
                 samples = Path(folder, handles.SAMPLES_FILE.name)
                 shutil.copyfile(self.samples, samples)

@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import shutil
-import tempfile
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -145,8 +144,8 @@ def write_site(collection: str | Path, output: str | Path) -> int:
     output = Path(output).resolve()
     check_output(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=output.parent) as made:
-        new, old = Path(made, "new"), Path(made, "old")
+    with files.temporary_folder(output.parent) as made:
+        new, old = made / "new", made / "old"
         _fill(new, entries, Path(collection))
         try:
             if output.exists():

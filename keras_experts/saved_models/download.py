@@ -1,17 +1,26 @@
-"""Downloading modules as tensorflow_hub does, and trusting no archive.
+"""Downloading modules as tensorflow_hub does, without trusting any archive.
 
-Cache, lock and request are tensorflow_hub's: what it has downloaded is found
-here, and the other way round.
+Cache and request are those of tensorflow_hub: what it has downloaded is found
+here, and the other way round. The lock is our own, since that of tensorflow_hub
+outlives a killed process.
 """
 
 import contextlib
 import functools
+import hashlib
+import os
+import shutil
+import time
 import urllib.request
 import warnings
+from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
 
+from keras_experts import files
 from keras_experts.console import progress
+from keras_experts.console import say
+from keras_experts.locking import locked
 from keras_experts.saved_models.handles import is_saved_model
 from keras_experts.saved_models.unpacking import Counted
 from keras_experts.saved_models.unpacking import unpack
@@ -19,20 +28,27 @@ from keras_experts.saved_models.unpacking import unpack
 DIGEST_HEADER = "X-Content-SHA256"
 # A host that sends nothing for so long is left; the lock would stay for ever.
 TIMEOUT_SECONDS = 60
+# Beside the folder of a module in the cache: the sizes of its files, and a
+# folder that is locked during the download.
+SIZES_SUFFIX, LOCK_SUFFIX = ".files.json", ".downloading"
+SECONDS_BETWEEN_LOOKS = 0.2  # while another process downloads a module
 
 
 def fetch(handle: str) -> Path:
     """Downloads a module into tensorflow_hub's cache, if it is not there.
 
+    A module whose files are incomplete in the cache is downloaded again.
+
     Args:
         handle: str. URL of a module, an archive in Google's storage
-            (gs://...tar.gz), or what else tensorflow_hub finds on this machine.
+            (gs://...tar.gz), or anything else that tensorflow_hub finds on
+            this machine.
 
     Raises:
         OSError: if it cannot be downloaded.
-        ValueError: if it is no archive of regular files below its own root,
-            of at most 16 GiB, that is a SavedModel and what the host
-            announced, or if the cache is no folder of this machine.
+        ValueError: if it is not an archive of regular files below its own
+            root, of at most 16 GiB, that is a SavedModel and what the host
+            announced, or if the cache is not a folder of this machine.
     """
     with warnings.catch_warnings():
         # tensorflow_hub 0.16.1 imports the deprecated pkg_resources.
@@ -48,25 +64,86 @@ def fetch(handle: str) -> Path:
         opened = _open_in_bucket
     else:
         return _check_folder(hub.resolve(handle), handle)
-    _check_cache(resolver.tfhub_cache_dir(use_temp=True))
-    return Path(
-        resolver.atomic_download(
-            handle,
-            functools.partial(_download, opened),
-            compressed._module_dir(handle),
-            compressed.LOCK_FILE_TIMEOUT_SEC,
+    cache = resolver.tfhub_cache_dir(use_temp=True)
+    _check_cache(cache)
+    name = hashlib.sha1(handle.encode()).hexdigest()  # as tensorflow_hub does
+    folder = Path(cache).expanduser() / name
+    if not _is_complete(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _only_downloader(folder.with_suffix(LOCK_SUFFIX), handle):
+            if not _is_complete(folder):  # another process has waited too
+                _replace(folder, functools.partial(_download, opened, handle))
+    return folder
+
+
+@contextlib.contextmanager
+def _only_downloader(lock: Path, handle: str) -> Iterator[None]:
+    """Waits until no other process downloads a module."""
+    has_waited = False
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(locked(lock))
+                break
+            except BlockingIOError:
+                if not has_waited:
+                    say(f"Waiting for another process to download {handle}.")
+                has_waited = True
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+        # Killed processes leave it.
+        stack.callback(shutil.rmtree, lock, ignore_errors=True)
+        yield
+
+
+def _replace(folder: Path, download: Callable[[Path], None]) -> None:
+    """Downloads a module to a temporary folder, which then takes its place."""
+    if folder.exists():
+        say(f"The module in {folder} is incomplete and is downloaded again.")
+    with files.temporary_folder(folder.parent) as temporary:
+        new = temporary / "new"
+        new.mkdir()
+        download(new)
+        sizes = {
+            path.relative_to(new).as_posix(): path.stat().st_size
+            for path in new.rglob("*")
+            if path.is_file()
+        }
+        files.write_json(folder.with_suffix(SIZES_SUFFIX), sizes)
+        if folder.exists():
+            os.replace(folder, temporary / "old")
+        os.replace(new, folder)
+
+
+def _is_complete(folder: Path) -> bool:
+    """Returns whether a module in the cache has all of its files."""
+    listing = folder.with_suffix(SIZES_SUFFIX)
+    if not listing.exists():  # tensorflow_hub has downloaded it, or nobody
+        return is_saved_model(folder) and _has_variables(folder / "variables")
+    try:
+        return all(
+            (folder / name).stat().st_size == size
+            for name, size in files.read_json(listing).items()
         )
-    )
+    except (OSError, ValueError):
+        return False
 
 
-def _download(opened, handle: str, folder: str) -> None:
+def _has_variables(folder: Path) -> bool:
+    """Returns whether a folder has all files of a checkpoint, if it exists."""
+    shards = [path.name for path in folder.glob("variables.data-*-of-*")]
+    total = int(shards[0].rpartition("-")[2]) if shards else 0
+    has_index = (folder / "variables.index").exists()
+    return not folder.exists() or (has_index and len(shards) == total > 0)
+
+
+def _download(opened, handle: str, folder: Path) -> None:
     """Unpacks a module into a folder, which is kept if nothing is raised."""
     with _told_when_stalled(handle), opened(handle) as (file, size, digest):
         with progress(f"downloading {handle}", size) as bar:
             content = Counted(file, bar)
             # As tensorflow_hub has it, and only in Google's storage.
             plain = handle.startswith("gs://") and handle.endswith(".tar")
-            unpack(content, Path(folder), handle, compressed=not plain)
+            unpack(content, folder, handle, compressed=not plain)
     if digest is not None and digest != content.hexdigest():
         raise ValueError(
             "A download must have the checksum that its host announces. "

@@ -17,6 +17,9 @@ from keras_experts.saved_models import keras_files
 from keras_experts.saved_models.naming import EXPERT_PATTERN
 from keras_experts.saved_models.naming import check_name
 from keras_experts.saved_models.naming import split_handle
+from keras_experts.saved_models.references import BUILTIN
+from keras_experts.saved_models.references import is_url
+from keras_experts.saved_models.references import split
 
 # Outside `assets/`: TensorFlow ignores it, and hub archives may hold it.
 METADATA_FILE = Path("assets.extra") / "keras_experts.json"
@@ -24,7 +27,6 @@ SAMPLES_FILE = METADATA_FILE.with_name("samples.jpg")
 COLLECTION_FILE = "collection.json"
 BASELINE = "baseline"  # kind and name of a collection's baseline
 BANK = "bank"  # kind and name of a module of many experts
-BUILTIN = "builtin"  # handle of the bank that comes with the package
 EPN = "epn"  # kind and name of an expert prediction network
 PREPROCESSOR = "preprocessor"  # kind and name of what tokenises texts
 ADAPTER, FULL = "adapter", "full"  # kinds of experts
@@ -87,53 +89,33 @@ METADATA_FIELDS = {
 }
 
 
-def split(handle: str) -> tuple[str, str | None]:
-    """Splits `MODULE#part` into the module and the part of it, or None.
-
-    Of `ENCODER@PREPROCESSOR` it gives the encoder.
-    """
-    if Path(handle).exists():
-        return handle, None
-    handle, _ = split_preprocessor(handle)
-    module, mark, part = handle.rpartition("#")
-    return (module, part) if mark else (handle, None)
-
-
-def split_preprocessor(handle: str) -> tuple[str, str | None]:
-    """Splits `ENCODER@PREPROCESSOR`; gives None where none is named."""
-    module, mark, preprocessor = handle.rpartition("@")
-    # The user of "https://user@host/module" is no encoder.
-    is_host = "://" in module and "/" not in module.partition("://")[2]
-    if not mark or is_host or Path(handle).exists():
-        return handle, None
-    return module, preprocessor
-
-
 def is_saved_model(path: str | Path) -> bool:
     """Tells whether a folder holds a SavedModel."""
     return (Path(path) / "saved_model.pb").exists()
 
 
 def place(module: str) -> Path:
-    """Gives where a module that is no URL should lie."""
-    if module == BUILTIN and not Path(module).exists():
+    """Returns the folder in which a module that is no URL should lie."""
+    path = Path(module).expanduser()
+    if module == BUILTIN and not path.exists():
         return find_shared("export/builtin", "export_builtin")
-    return Path(module)
+    return path
 
 
 def resolve(handle: str) -> Path:
-    """Gives the local folder of a module, downloading it if need be.
+    """Returns the local folder of a module, which is downloaded if need be.
 
     Args:
-        handle: str. Path of a SavedModel, a TensorFlow Hub handle (URL), or
-            "builtin"; what follows a "#" is left out.
+        handle: str. Module reference: a path of a SavedModel, a TensorFlow
+            Hub handle (URL), or "builtin". Its expert and its preprocessor
+            are ignored.
 
     Raises:
         FileNotFoundError: if there is no such SavedModel.
         ValueError: if what was downloaded is no safe archive.
     """
     module, _ = split(handle)
-    if "://" in module:
+    if is_url(module):
         from keras_experts.saved_models import download
 
         try:

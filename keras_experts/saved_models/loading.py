@@ -13,7 +13,7 @@ from keras_experts.checks import first_line
 from keras_experts.mediums import import_tensorflow_text
 from keras_experts.saved_models import inspection
 from keras_experts.saved_models.handles import resolve
-from keras_experts.saved_models.handles import split
+from keras_experts.saved_models.references import split
 
 EXPERT_PREFIX = "experts_"
 DEFAULT_SIGNATURE = "serving_default"

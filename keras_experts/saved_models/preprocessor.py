@@ -7,7 +7,6 @@ pieces, without case and accents, by tensorflow-text.
 """
 
 import hashlib
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -104,7 +103,7 @@ def write_preprocessor(
     root.bert_pack_inputs = _packer(seq_length)
     serve = tf.function(preprocess, input_signature=[TEXT_BATCH])
     told = {**metadata, **describe(vocabulary, seq_length)}
-    with tempfile.TemporaryDirectory() as folder:
+    with files.temporary_folder() as folder:
         extra = Path(folder, VOCABULARY_FILE.name)
         extra.write_text("".join(f"{t}\n" for t in vocabulary), "utf-8")
         signatures = {"serving_default": serve}

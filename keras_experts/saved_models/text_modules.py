@@ -18,6 +18,7 @@ from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import inspection
 from keras_experts.saved_models import naming
+from keras_experts.saved_models import references
 from keras_experts.saved_models.loading import default_signature
 from keras_experts.saved_models.loading import input_specs
 from keras_experts.saved_models.loading import load_module
@@ -93,7 +94,7 @@ def preprocessor_for(handle: str, taken: str) -> str | None:
     """
     if taken == TOKENS:
         return preprocessor_of(handle)
-    module, given = handles.split_preprocessor(handle)
+    module, given = references.split_preprocessor(handle)
     if given is not None:
         raise ValueError(
             "Only an encoder that takes tokens has a preprocessor. "
@@ -113,7 +114,7 @@ def preprocessor_of(handle: str) -> str:
         FileNotFoundError: if there is no such encoder.
         ValueError: if it tells of none.
     """
-    module, given = handles.split_preprocessor(handle)
+    module, given = references.split_preprocessor(handle)
     if given is not None:
         return given
     metadata = handles.read_metadata(module)
@@ -176,7 +177,7 @@ class TextModule:
 
     def __init__(self, handle: str, trust: bool = False):
         self.handle = handle
-        encoder, _ = handles.split_preprocessor(handle)
+        encoder, _ = references.split_preprocessor(handle)
         taken = takes(handles.resolve(encoder))
         self.preprocessor = preprocessor_for(handle, taken)
         if self.preprocessor is not None:

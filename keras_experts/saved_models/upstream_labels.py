@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_experts.saved_models import handles
+from keras_experts.saved_models import references
 
 HEAD_FILE = handles.METADATA_FILE.with_name("head.npz")
 PRIOR_FILE = handles.METADATA_FILE.with_name("label_prior.npy")
@@ -160,7 +161,7 @@ def read_label_prior(handle: str) -> np.ndarray | None:
     if metadata.get("kind") != handles.BANK:
         path = _find(handle, metadata, PRIOR_FILE)
         return None if path is None else load_label_prior(path)
-    _, part = handles.split(handle)
+    _, part = references.split(handle)
     names = [handles.BASELINE, *(row["name"] for row in metadata["experts"])]
     if part is not None and part not in names:
         raise ValueError(

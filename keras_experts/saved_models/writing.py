@@ -7,7 +7,6 @@ variables once, and needs no class of ours to load.
 
 import functools
 import inspect
-import json
 import shutil
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -79,7 +78,7 @@ def write_module(
         tf.saved_model.save(root, str(temporary), signatures)
         written = temporary / METADATA_FILE
         written.parent.mkdir()
-        written.write_text(json.dumps(metadata, indent=2) + "\n")
+        written.write_text(files.to_json(metadata))
         for extra in extras:
             shutil.copyfile(extra, written.with_name(extra.name))
 

@@ -6,7 +6,6 @@ in each process, and send features on to where a candidate's shards meet.
 
 import dataclasses
 import json
-import tempfile
 import threading
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from apache_beam.options.pipeline_options import SetupOptions
 
 from keras_experts import files
 from keras_experts.data.labeled_images import LabeledImages
-from keras_experts.saved_models import handles
+from keras_experts.saved_models import references
 from keras_experts.selection.feature_checks import check_varied
 from keras_experts.selection.features import FAILURES
 from keras_experts.selection.fingerprints import describe
@@ -178,9 +177,9 @@ def score_with_beam(
     pipeline_options = PipelineOptions([f"--{option}" for option in options])
     pipeline_options.view_as(SetupOptions).save_main_session = False
     by_handle = {candidate.handle: candidate for candidate in candidates}
-    with tempfile.TemporaryDirectory(dir=folder) as passing:
-        write_images(images, Path(passing))
-        handler = ModulesHandler(passing, trust, time_limit)
+    with files.temporary_folder(folder) as passing:
+        write_images(images, passing)
+        handler = ModulesHandler(str(passing), trust, time_limit)
         scoring = _Scoring(strategy, tasks, by_handle)
         try:
             with beam.Pipeline(options=pipeline_options) as pipeline:
@@ -192,18 +191,18 @@ def score_with_beam(
                     | beam.FlatMap(list)
                     | beam.GroupByKey()
                     | beam.MapTuple(scoring)
-                    | WriteToText(str(Path(passing) / "scores"))
+                    | WriteToText(str(passing / "scores"))
                 )
         finally:
-            for worker in _begun.pop(passing, []):
+            for worker in _begun.pop(str(passing), []):
                 worker.close()
-        return _read(Path(passing), [labels for _, labels in tasks])
+        return _read(passing, [labels for _, labels in tasks])
 
 
 def _work(candidates: Sequence[Candidate], num_images: int) -> list[Work]:
     groups: dict[tuple, list[Candidate]] = {}
     for c in candidates:
-        key = (handles.split(c.handle)[0], c.image_size, c.input_range)
+        key = (references.split(c.handle)[0], c.image_size, c.input_range)
         groups.setdefault(key, []).append(c)
     return [
         Work(

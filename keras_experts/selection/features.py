@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -84,7 +83,7 @@ class Features:
         self._function_lock = threading.Lock()
 
     def __enter__(self) -> "Features":
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory())
+        folder = self._stack.enter_context(files.temporary_folder())
         self._passing = FeatureCache(folder)
         return self
 

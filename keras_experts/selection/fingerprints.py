@@ -14,6 +14,7 @@ from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import inspection
 from keras_experts.saved_models import keras_files
+from keras_experts.saved_models import references
 from keras_experts.saved_models import text_modules
 from keras_experts.saved_models.keras_models import check_image_size
 from keras_experts.saved_models.keras_models import check_network
@@ -78,7 +79,7 @@ def describe(
             "A Keras network must be a .keras file: load it and write it with "
             f"`model.save('name.keras')`. Received: {candidate.handle}."
         )
-    module, part = handles.split(candidate.handle)
+    module, part = references.split(candidate.handle)
     known = _recall(handles.resolve(module), memo)
     # All parts of a module are refused in the same words, and said once.
     text_modules.check_medium(module, known["takes"], medium)
@@ -126,7 +127,7 @@ def _describe_text(
     """
     module, digest = candidate.handle, known["sha256"]
     if preprocessor is not None:
-        encoder, _ = handles.split(candidate.handle)
+        encoder, _ = references.split(candidate.handle)
         text_modules.check_fit(encoder, preprocessor)
         digest += _recall(handles.resolve(preprocessor), memo)["sha256"]
         module = f"{encoder}@{preprocessor}"

@@ -12,15 +12,12 @@ from keras_experts.config import find_shared
 from keras_experts.mediums import IMAGES
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import keras_files
+from keras_experts.saved_models import references
 from keras_experts.saved_models.keras_files import UNIT_RANGE
 from keras_experts.selection.names import tell_apart
+from keras_experts.selection.pool_files import read_pool_file
 
 SHIPPED = re.compile(r"\w+")  # the name of a pool of ours
-COMMENT = re.compile(r"(?:^|\s)#")  # another "#" is that of BANK#expert
-# What may follow a module in a line of a pool file.
-OPTION = re.compile(
-    r"\s+(baseline|image_size=\d+|input_range=-?[\d.]+,-?[\d.]+)$"
-)
 HELPERS = (handles.EPN, handles.PREPROCESSOR)  # kinds that give no features
 
 
@@ -91,8 +88,10 @@ class Source:
 Named = str | Path | Candidate | Callable
 
 
-def expand(modules: Iterable[Named]) -> list[Candidate]:
-    """Lists the modules that are meant, each once, with their baseline.
+def expand(
+    modules: Iterable[Named], skipped: dict[str, str] | None = None
+) -> list[Candidate]:
+    """Returns the candidates of a pool, each once, with their baseline.
 
     Args:
         modules: what the user named: collections (folders that `export`
@@ -103,20 +102,27 @@ def expand(modules: Iterable[Named]) -> list[Candidate]:
             other functions of images, and Candidates. In a pool file
             `baseline`, `image_size=299` and `input_range=-1,1` may follow a
             module.
+        skipped: dict. Receives the reason for each module that cannot be
+            opened, by its name; such a module is skipped. None to raise the
+            error of the first one instead.
 
     Returns:
         list of Candidate, without expert prediction networks. Where no module
         is a baseline, that of the first expert which has one is added.
 
     Raises:
-        FileNotFoundError: if a path is not there.
+        FileNotFoundError: if a path does not exist.
         ValueError: if a folder holds no module, a collection.json is not one
-            of ours, or a pool file leads back to itself.
+            of ours, a pool file leads back to itself, or every module is
+            skipped.
     """
-    found = [c for c in _expand_all(modules) if c.kind not in HELPERS]
+    found = _expand_all(modules, skipped)
+    found = [c for c in found if c.kind not in HELPERS]
     if not found:
+        reasons = "; ".join((skipped or {}).values())
         raise ValueError(
-            "A pool must hold at least one module. Received: none."
+            "A pool (`--modules`) must hold at least one module. "
+            f"Received: {reasons or 'none.'}"
         )
     if not any(candidate.is_baseline for candidate in found):
         beside = filter(None, map(_baseline_of, found))
@@ -131,18 +137,20 @@ def expand(modules: Iterable[Named]) -> list[Candidate]:
 
 
 def prediction_networks(modules: Iterable[Named]) -> list[Candidate]:
-    """Lists the expert prediction networks among what a user named.
+    """Returns the expert prediction networks of a pool.
 
     Args:
-        modules: as in `expand`.
+        modules: as in `expand`; those that cannot be opened are ignored.
     """
-    return [c for c in _expand_all(modules) if c.kind == handles.EPN]
+    return [c for c in _expand_all(modules, {}) if c.kind == handles.EPN]
 
 
-def _expand_all(modules: Iterable[Named]) -> list[Candidate]:
+def _expand_all(
+    modules: Iterable[Named], skipped: dict[str, str] | None
+) -> list[Candidate]:
     found: dict[str, Candidate] = {}
     for module in modules:
-        for candidate in _expand_one(module, ()):
+        for candidate in _expand_or_skip(module, (), skipped):
             known = found.setdefault(candidate.handle, candidate)
             if (known.image_size, known.input_range) != (
                 candidate.image_size,
@@ -155,27 +163,40 @@ def _expand_all(modules: Iterable[Named]) -> list[Candidate]:
     return list(found.values())
 
 
-def _expand_one(module: Named, pools: tuple[Path, ...]) -> list[Candidate]:
+def _expand_or_skip(
+    module: Named, pools: tuple[Path, ...], skipped: dict[str, str] | None
+) -> list[Candidate]:
+    try:
+        return _expand_one(module, pools, skipped)
+    except (OSError, ValueError) as error:
+        if skipped is None:
+            raise
+        skipped[str(module)] = str(error)
+        return []
+
+
+def _expand_one(
+    module: Named, pools: tuple[Path, ...], skipped: dict[str, str] | None
+) -> list[Candidate]:
     if isinstance(module, Candidate):
         return [module]
     if callable(module):
         return [_of_function(module)]
-    module = str(module)
-    encoder, preprocessor = handles.split_preprocessor(module)
+    module, preprocessor = references.split_preprocessor(str(module))
     if preprocessor is not None:
         return [
             dataclasses.replace(c, handle=f"{c.handle}@{preprocessor}")
-            for c in _expand_one(encoder, pools)
+            for c in _expand_one(module, pools, skipped)
         ]
     path = Path(module)
-    if "://" in module:
+    if references.is_url(module):
         return [Candidate(module, module)]
-    inner, part = handles.split(module)
+    inner, part = references.split(module)
     if part is not None and handles.place(inner).exists():
         return _part(Path(inner), part)
     shipped = find_shared("export/pools", "export_pools") / f"{module}.txt"
     if not path.exists() and SHIPPED.fullmatch(module) and shipped.exists():
-        return _read_pool(shipped, pools)
+        return _read_pool(shipped, pools, skipped)
     if module == handles.BUILTIN and not path.exists():
         return _local(path)
     if not path.exists():
@@ -188,7 +209,7 @@ def _expand_one(module: Named, pools: tuple[Path, ...]) -> list[Candidate]:
     if path.suffix.lower() in keras_files.OLD_SUFFIXES:
         return [Candidate(str(path), path.stem)]  # which is skipped, by name
     if path.is_file():
-        return _read_pool(path, pools)
+        return _read_pool(path, pools, skipped)
     if handles.is_saved_model(path):
         return _local(path)
     if (path / handles.COLLECTION_FILE).exists():
@@ -283,7 +304,7 @@ def _read_collection(path: Path) -> list[Candidate]:
 
 def _baseline_of(candidate: Candidate) -> Candidate | None:
     """Finds the baseline of an expert's bank or collection on this machine."""
-    module, part = handles.split(candidate.handle)
+    module, part = references.split(candidate.handle)
     if part is not None and candidate.kind == handles.ADAPTER:
         return _part(Path(module), handles.BASELINE)[0]
     if candidate.kind not in (handles.ADAPTER, handles.FULL):
@@ -295,54 +316,19 @@ def _baseline_of(candidate: Candidate) -> Candidate | None:
     return _local(max(versions, key=lambda path: int(path.name)))[0]
 
 
-def _read_pool(path: Path, pools: tuple[Path, ...]) -> list[Candidate]:
+def _read_pool(
+    path: Path, pools: tuple[Path, ...], skipped: dict[str, str] | None
+) -> list[Candidate]:
     found = []
     pools = (*pools, path.resolve())
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"A pool file must be text, one module a line. Received: {path}."
-        ) from error
-    for line in lines:
-        entry, options = _split_options(COMMENT.split(line, 1)[0].strip())
-        if not entry:
-            continue
-        encoder, preprocessor = handles.split_preprocessor(entry)
-        entry = _beside(path, encoder)
-        if preprocessor is not None:
-            entry = f"{entry}@{_beside(path, preprocessor)}"
+    for entry, options in read_pool_file(path):
         if Path(entry).resolve() in pools:
             raise ValueError(
                 f"A pool file must not name itself. Received: {path}."
             )
-        for candidate in _expand_one(entry, pools):
+        for candidate in _expand_or_skip(entry, pools, skipped):
             found.append(dataclasses.replace(candidate, **options))
     return found
-
-
-def _beside(pool: Path, module: str) -> str:
-    """Gives a module that a pool file names, relative to that file."""
-    is_ours = handles.split(module)[0] == handles.BUILTIN
-    if is_ours or "://" in module or Path(module).is_absolute():
-        return module
-    return os.path.normpath(pool.parent / module)
-
-
-def _split_options(line: str) -> tuple[str, dict]:
-    """Splits a line of a pool file into the module and what is said of it."""
-    options: dict = {}
-    while match := OPTION.search(line):
-        key, _, value = match[1].partition("=")
-        if key == "baseline":
-            options["kind"] = handles.BASELINE
-        elif key == "image_size":
-            options[key] = int(value)
-        else:
-            low, high = map(float, value.split(","))
-            options[key] = (low, high)
-        line = line[: match.start()]
-    return line, options
 
 
 def by_cost(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -355,8 +341,8 @@ def by_cost(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _bytes(candidate: Candidate) -> float:
-    module, _ = handles.split(candidate.handle)
-    if "://" in module:
+    module, _ = references.split(candidate.handle)
+    if references.is_url(module):
         return float("inf")
     if keras_files.is_keras_file(module):
         return os.path.getsize(module)

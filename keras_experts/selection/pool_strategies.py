@@ -12,6 +12,7 @@ from keras_experts.console import say
 from keras_experts.data.streams import stream_seed
 from keras_experts.hierarchy import Hierarchy
 from keras_experts.saved_models import handles
+from keras_experts.saved_models import references
 from keras_experts.saved_models.upstream_labels import read_head
 from keras_experts.saved_models.upstream_labels import read_label_prior
 from keras_experts.selection.modules import Candidate
@@ -275,7 +276,7 @@ def told_of(candidate: Candidate) -> dict:
     """Gives what a module tells of its training, of a bank's expert too."""
     if candidate.function is not None:
         return {}
-    module, part = handles.split(candidate.handle)
+    module, part = references.split(candidate.handle)
     if part is None or candidate.is_baseline:
         # A bank tells of its baseline what a baseline does.
         return handles.read_metadata(module)

@@ -1,12 +1,14 @@
 """The selection of an expert for a task."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from keras_experts.console import progress
+from keras_experts.console import say
 from keras_experts.data.class_summary import say_classes
 from keras_experts.data.labeled_images import concatenate
 from keras_experts.data.tasks import Task
@@ -110,9 +112,14 @@ def select_many(
         raise ValueError(
             f"A report is of one task. Received: {len(tasks)} tasks."
         )
+    if not math.isfinite(margin):
+        raise ValueError(f"`margin` must be finite. Received: {margin}.")
     scorer = make_strategy(strategy)
     name = strategy if isinstance(strategy, str) else type(scorer).__name__
-    candidates = expand(experts)
+    skipped: dict[str, str] = {}
+    candidates = expand(experts, skipped)
+    for module, reason in skipped.items():
+        say(f"Skipped {module}: {reason}")
     columns = {"text_column": text_column, "label_column": label_column}
     opened = [_open(task, data_dir, num_examples, columns) for task in tasks]
     places = ["" if isinstance(t, Task) else str(t) for t in tasks]
@@ -124,6 +131,7 @@ def select_many(
     images = concatenate([task.train for task in opened])
     fewest = min(task.train.num_examples for task in opened)
     with Features(images, cache, trust, time_limit, processes) as features:
+        features.failed.update(skipped)
         racing = _racing(racing, scorer, features, candidates, fewest)
         contests = _contests(opened, features, candidates, experts)
         if beam is not None:

@@ -1,6 +1,7 @@
 """How sure a ranking is."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -28,6 +29,10 @@ class Score:
     per_example: np.ndarray | None = None
     num_examples: int | None = None
     votes: Votes | None = None
+
+    def __post_init__(self):
+        if not math.isfinite(self.value):
+            raise ValueError(f"A score must be finite. Received: {self.value}.")
 
     @property
     def standard_error(self) -> float | None:

@@ -4,13 +4,13 @@ A module may run for ever, or take all memory: then it is left out, and the
 others are ranked.
 """
 
+import contextlib
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_experts import console
+from keras_experts import files
 from keras_experts import processes
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.selection.modules import Source
@@ -116,13 +117,14 @@ class Worker:
         )
 
     def _start(self) -> None:
-        self._spool = tempfile.TemporaryDirectory()
-        write_images(self._images, Path(self._spool.name))
+        self._spool = contextlib.ExitStack()
+        folder = self._spool.enter_context(files.temporary_folder())
+        write_images(self._images, folder)
         here, there = socket.socketpair()
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", __name__, str(there.fileno())),
-                *(self._spool.name, str(int(self._trust))),
+                *(str(folder), str(int(self._trust))),
             ],
             pass_fds=[there.fileno()],
             start_new_session=True,  # Ctrl-C is the parent's to act on
@@ -155,7 +157,7 @@ class Worker:
             self._process.kill()
             self._process.wait()
             self._connection.close()
-            self._spool.cleanup()
+            self._spool.close()
             self._process = None
 
 

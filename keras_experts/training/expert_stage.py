@@ -126,7 +126,7 @@ class ExpertStage:
         self,
         part: Slice,
         training: Training,
-        final_loss: float,
+        final_loss: float | None,
         predictor: Predictor,
         save: Callable[[Path], None],
         seconds: float,

@@ -13,6 +13,7 @@ from keras import ops
 
 from keras_experts import config
 from keras_experts import files
+from keras_experts.checks import finite_or_none
 from keras_experts.data.streams import BatchPlan
 from keras_experts.data.upstream import Upstream
 from keras_experts.mediums import TEXTS
@@ -100,7 +101,7 @@ def train_experts(
     if kind not in KINDS:
         raise ValueError(f"`kind` must be one of {KINDS}. Received: {kind!r}.")
     stages.check_lengths(num_steps, batch_size)
-    workdir = Path(workdir)
+    workdir = Path(workdir).expanduser()
     options = SgdOptions(clip_norm, weight_decay, momentum)
     running = runtime()
     strategy = running.make_strategy()
@@ -215,7 +216,7 @@ def _train_full(stage: ExpertStage, todo: list[Slice]) -> None:
         stage.write(
             part,
             training,
-            float(training.last_losses[0]),
+            finite_or_none(training.last_losses[0]),
             predictor,
             functools.partial(run_folder.save_model, model),
             time.monotonic() - started,
@@ -281,7 +282,7 @@ def _train_bank(
         stage.write(
             part,
             training,
-            float(training.last_losses[index]),
+            finite_or_none(training.last_losses[index]),
             predictor,
             functools.partial(
                 run_folder.save_adapters, heads.backbone_of(single)

@@ -18,6 +18,7 @@ from keras_experts.models import heads
 from keras_experts.models import rebuilding
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import keras_models
+from keras_experts.saved_models import references
 from keras_experts.saved_models import text_modules
 from keras_experts.saved_models.keras_files import UNIT_RANGE
 from keras_experts.saved_models.loading import read_weights
@@ -60,10 +61,10 @@ def load_features(
             )
         backbone = rebuilding.rebuild(metadata, read_weights(handle), handle)
         if metadata["kind"] == handles.BANK:
-            _, expert = handles.split(handle)
+            _, expert = references.split(handle)
             backbone = rebuilding.cut_out(backbone, metadata, expert, handle)
         return heads.features_of(backbone), True
-    encoder, _ = handles.split_preprocessor(handle)
+    encoder, _ = references.split_preprocessor(handle)
     layer = HubLayer(encoder, trust=trust)
     layer.trainable = True  # as far as it has trainable weights
     if text_modules.takes(handles.resolve(handle)) == text_modules.TOKENS:

@@ -16,6 +16,7 @@ import keras
 from keras_experts import config
 from keras_experts import files
 from keras_experts.checks import check_at_least
+from keras_experts.checks import finite_or_none
 from keras_experts.data.class_summary import say_classes
 from keras_experts.data.fingerprints import fingerprint
 from keras_experts.data.tasks import Task
@@ -142,6 +143,7 @@ def finetune(
     started = time.monotonic()
     if not isinstance(module, keras.Model):
         module = str(module)
+    output = Path(output).expanduser()
     if image_size is not None:
         check_at_least(image_size=(image_size, 1))
     options = RecipeOptions(num_images, batch_size, base_learning_rate)
@@ -213,7 +215,7 @@ def finetune(
             **({"rates": rates} if rates else {}),
             **_told(best),
             **({"warning": warning} if warning else {}),
-            "final_loss": float(training.last_losses[0]),
+            "final_loss": finite_or_none(training.last_losses[0]),
             "seconds": round(time.monotonic() - started, 1),
         }
         shutil.copyfile(unfinished / METRICS_FILE, directory / CURVE_FILE)

@@ -12,6 +12,7 @@ from keras_experts.data.tasks import Task
 from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import keras_models
+from keras_experts.saved_models import references
 from keras_experts.training.recipe import HEAD_ONLY
 from keras_experts.training.recipe import Recipe
 from keras_experts.training.transfer import Transfer
@@ -114,7 +115,7 @@ def _expert_of(module: str | keras.Model) -> str:
     """Returns what to call a module in reports."""
     if keras_models.is_network(module):
         return keras_models.name_of(module)
-    _, part = handles.split(module)
+    _, part = references.split(module)
     return part or handles.read_metadata(module).get("name", module)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_experts import config
+from keras_experts.checks import finite_or_none
 from keras_experts.data.streams import BatchPlan
 from keras_experts.data.streams import Stream
 from keras_experts.data.streams import stream_seed
@@ -81,7 +82,7 @@ def train_epn(
     """
     started = time.monotonic()
     stages.check_lengths(num_steps, batch_size)
-    workdir = Path(workdir)
+    workdir = Path(workdir).expanduser()
     directory = workdir / "epn"
     domains = read_experts(experts or workdir / "experts.json")
     synsets = [domain.synset for domain in domains]
@@ -148,7 +149,7 @@ def train_epn(
         "num_images": data.train.num_examples,
         "num_steps": num_steps,
         "batch_size": batch_size,
-        "final_loss": float(training.last_losses[0]),
+        "final_loss": finite_or_none(training.last_losses[0]),
         "accuracy": float(np.mean((probabilities > 0.5) == (truth > 0.5))),
         "calibration": calibration(probabilities, truth),
         **stages.speed(training),

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_experts import config
+from keras_experts.checks import finite_or_none
 from keras_experts.data.streams import BatchPlan
 from keras_experts.data.streams import Stream
 from keras_experts.data.streams import stream_seed
@@ -83,7 +84,8 @@ def train_baseline(
         Stopped: if SIGTERM or Ctrl-C came; run it again to go on.
     """
     started = time.monotonic()
-    directory = Path(workdir) / "baseline"
+    workdir = Path(workdir).expanduser()
+    directory = workdir / "baseline"
     stages.check_lengths(num_steps, batch_size)
     example_loss = make_loss(loss, label_smoothing)
     options = SgdOptions(clip_norm, weight_decay, momentum)
@@ -112,7 +114,7 @@ def train_baseline(
     strategy = running.make_strategy()
     keras.utils.set_random_seed(seed)
     data = upstream()
-    inputs = for_baseline(Path(workdir), data, image_size, preprocessor)
+    inputs = for_baseline(workdir, data, image_size, preprocessor)
     outputs = data.outputs(loss)
     with strategy.scope(), stages.precision_of(precision):
         features = heads.features_of(model(**inputs.network))
@@ -163,7 +165,7 @@ def train_baseline(
         "num_images": data.train.num_examples,
         "num_steps": num_steps,
         "batch_size": batch_size,
-        "final_loss": float(training.last_losses[0]),
+        "final_loss": finite_or_none(training.last_losses[0]),
         "top1": float(right.mean()),
         **stages.speed(training),
         "seconds": round(time.monotonic() - started, 1),

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_experts import files
+from keras_experts.checks import finite_or_none
 
 METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "tensorboard"
@@ -38,9 +39,10 @@ class Watcher:
         self._events.close()
 
     def write(self, step: int, figures: dict[str, float]) -> None:
-        """Writes the figures of the steps up to `step`."""
-        row = {"step": step, **figures}
-        self._lines.write(json.dumps(row) + "\n")
+        """Writes the figures of the steps up to `step`; null if not finite."""
+        values = {name: finite_or_none(x) for name, x in figures.items()}
+        row = {"step": step, **values}
+        self._lines.write(json.dumps(row, allow_nan=False) + "\n")
         self._lines.flush()
         with self._events.as_default():
             for name, value in figures.items():

@@ -29,6 +29,13 @@ def test_folder_is_split_by_content(image_folder):
     assert not train & {content for content, _ in contents(task.test)}
 
 
+def test_home_folder_is_expanded_in_the_path_of_a_task(
+    image_folder, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(image_folder.parent))
+    assert load_task(f"~/{image_folder.name}").class_names[0] == "cat"
+
+
 def test_file_keeps_its_side_when_others_are_added():
     few = [str(i).encode() for i in range(50)]
     many = [str(i).encode() for i in range(500)]

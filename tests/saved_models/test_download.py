@@ -6,10 +6,15 @@ import gzip
 import hashlib
 import http.server
 import io
+import shutil
+import signal
 import socket
 import ssl
+import subprocess
+import sys
 import tarfile
 import threading
+import time
 import urllib.request
 
 import pytest
@@ -65,8 +70,8 @@ def host(body, **headers):
 
 
 @contextlib.contextmanager
-def stalling_host(first):
-    """Answers one request with its first bytes, and then never again."""
+def stalling_host(first, body=None):
+    """Answers one request with its first bytes, and the next with a body."""
     over = threading.Event()
 
     def answer():
@@ -74,6 +79,11 @@ def stalling_host(first):
         with connection:
             connection.recv(2**16)
             connection.sendall(first)
+            if body is not None:
+                second, _ = server.accept()
+                with second:
+                    second.recv(2**16)
+                    second.sendall(head_of(body) + body)
             over.wait()
 
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -84,6 +94,10 @@ def stalling_host(first):
         finally:
             over.set()
             thread.join()
+
+
+def head_of(body):
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
 
 
 def tar_of(name, content=b"x"):
@@ -183,6 +197,78 @@ def test_host_that_stalls_is_left(cache, monkeypatch, first):
             handles.resolve(url)
     assert url in str(caught.value)
     assert list(cache.iterdir()) == []  # and so no lock
+
+
+def test_download_that_waits_says_so_and_goes_on_when_the_other_is_killed(
+    body, cache, monkeypatch
+):
+    half = head_of(body) + body[: len(body) // 2]
+    said = []
+    script = "import sys; from keras_experts.saved_models import handles\n"
+    script += "handles.resolve(sys.argv[1])"
+    with stalling_host(half, body) as url:
+        command = [sys.executable, "-c", script, url]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+
+            def kill(line):
+                said.append(line)
+                process.kill()
+
+            try:
+                while not list(cache.glob(".tmp-*/new/saved_model.pb")):
+                    assert process.poll() is None
+                    time.sleep(0.05)
+                monkeypatch.setattr(download, "say", kill)
+                folder = handles.resolve(url)
+            finally:
+                process.kill()
+        assert process.returncode == -signal.SIGKILL
+    assert said == [f"Waiting for another process to download {url}."]
+    names = {folder.name, f"{folder.name}.files.json"}
+    assert {path.name for path in cache.iterdir()} == names
+    assert handles.read_metadata(str(folder))
+
+
+@pytest.mark.parametrize("by_hub", [False, True])
+@pytest.mark.parametrize(
+    "damage", ["variables/variables.index", "saved_model.pb", "half"]
+)
+def test_incomplete_module_is_downloaded_again(
+    body, cache, monkeypatch, capfd, damage, by_hub
+):
+    with host(body) as (url, requests):
+        folder = handles.resolve(url)
+        if by_hub:
+            folder.with_suffix(".files.json").unlink()
+        if damage == "half" and by_hub:
+            shutil.rmtree(folder / "variables")
+            (folder / "variables").mkdir()
+        elif damage == "half":
+            shutil.rmtree(folder / "variables")
+        else:
+            (folder / damage).unlink()
+        assert handles.resolve(url) == folder
+        assert len(requests) == 2
+        assert "is incomplete and is downloaded again" in capfd.readouterr().err
+        assert handles.resolve(url) == folder
+        assert len(requests) == 2
+    assert (folder / "variables" / "variables.index").exists()
+
+
+def test_incomplete_module_is_kept_where_its_host_is_gone(body, cache):
+    with host(body) as (url, _):
+        folder = handles.resolve(url)
+    (folder / "saved_model.pb").unlink()
+    with pytest.raises(FileNotFoundError, match="refused"):
+        handles.resolve(url)
+    assert (folder / "variables" / "variables.index").exists()
+
+
+def test_cache_may_be_in_the_home_folder(body, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TFHUB_CACHE_DIR", "~/cache")
+    with host(body) as (url, _):
+        assert handles.resolve(url).parent == tmp_path / "cache"
 
 
 @pytest.mark.parametrize("mode", [ssl.CERT_REQUIRED, ssl.CERT_NONE])

@@ -11,6 +11,12 @@ def correct(rng, share, number=200):
     return mean_score(rng.random(number) < share)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_score_that_is_not_finite_is_refused(value):
+    with pytest.raises(ValueError, match="must be finite"):
+        Score(value)
+
+
 def test_standard_error_is_that_of_a_share(rng):
     score = correct(rng, 0.7)
     expected = np.sqrt(score.value * (1 - score.value) / 200)

@@ -84,7 +84,7 @@ def evaluation_batches(
 ) -> tf.data.Dataset:
     """Gives all images once, in order, in batches of one size.
 
-    What is missing in the last ones is filled up with zero images of label -2,
+    The last ones are filled up with zero images, or empty texts, of label -2,
     so that compiled code sees one shape and no image is dropped.
 
     Args:
@@ -115,9 +115,12 @@ def evaluation_batches(
         return {"image": image, "label": label}
 
     def prepare(example):
-        image = preprocess(example["image"])
-        kept = tf.cast(example["label"] != FILLED, image.dtype)
-        return {"image": image * kept, "label": example["label"]}
+        image, kept = preprocess(example["image"]), example["label"] != FILLED
+        if image.dtype == tf.string:
+            image = tf.where(kept, image, "")
+        else:
+            image *= tf.cast(kept, image.dtype)
+        return {"image": image, "label": example["label"]}
 
     dataset = tf.data.Dataset.range(rounds * local)
     dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE).unbatch()

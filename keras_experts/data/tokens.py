@@ -1,4 +1,4 @@
-"""From texts to the numbers of their tokens, by a preprocessor SavedModel."""
+"""From texts to what a network takes: tokens of a preprocessor, or strings."""
 
 import tensorflow as tf
 
@@ -41,6 +41,26 @@ class Packer:
         packed = self.module(texts)
         stacked = tf.stack([packed[key] for key in PACKED], axis=1)
         return tf.ensure_shape(stacked, (None, len(PACKED), self.seq_length))
+
+
+class Strings:
+    """Passes texts on as they are, to a network that takes strings.
+
+    It stands in for a `Packer`.
+
+    Attributes:
+        module: None. There is no preprocessor.
+    """
+
+    module = None
+
+    def __call__(self, text: tf.Tensor) -> tf.Tensor:
+        """Returns the text."""
+        return text
+
+    def batch(self, texts: tf.Tensor) -> tf.Tensor:
+        """Returns the texts."""
+        return texts
 
 
 @config.register

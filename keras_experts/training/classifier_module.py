@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from keras_experts.data.preprocessing import resize
-from keras_experts.mediums import TEXTS
+from keras_experts.layers.hub_layer import HubLayer
 from keras_experts.saved_models.preprocessor import TEXT_BATCH
 from keras_experts.saved_models.writing import keras_object
 from keras_experts.saved_models.writing import write_keras_module
@@ -85,7 +85,8 @@ def write_text_classifier(
 
     Args:
         directory: folder to make; must be new or empty.
-        model: from tokens, as `text_features` takes them, to logits.
+        model: from tokens, as `text_features` takes them, or from strings, to
+            logits.
         inputs: Inputs of texts.
         class_names: of the logits.
         name: str.
@@ -96,7 +97,8 @@ def write_text_classifier(
         return model(pack.batch(texts), training=training)
 
     root, forward = keras_object(classify, TEXT_BATCH, model)
-    root.preprocessor = pack.module  # it may hold tables
+    # These may hold tables.
+    root.preprocessor, root.resources = pack.module, _resources(model)
 
     @tf.function(input_signature=[TEXT_BATCH])
     def serve(inputs):
@@ -109,12 +111,22 @@ def write_text_classifier(
     metadata = {
         "name": name,
         "kind": "classifier",
-        "medium": TEXTS,
-        "seq_length": pack.seq_length,
+        **inputs.facts,
         "class_names": class_names,
     }
     signatures = {"serving_default": serve, "serving_texts": serve_texts}
     write_module(directory, root, signatures, metadata)
+
+
+def _resources(model: keras.Model) -> list:
+    """Lists the SavedModels inside a network."""
+    modules = [
+        layer._module
+        for layer in model._flatten_layers()
+        if isinstance(layer, HubLayer)
+    ]
+    # A function that calls a signature is none itself.
+    return [getattr(m, "keras_experts_root", m) for m in modules]
 
 
 def _ranker(class_names: list[str]) -> Callable:

@@ -67,7 +67,10 @@ def load_features(
     encoder, _ = references.split_preprocessor(handle)
     layer = HubLayer(encoder, trust=trust)
     layer.trainable = True  # as far as it has trainable weights
-    if text_modules.takes(handles.resolve(handle)) == text_modules.TOKENS:
+    taken = text_modules.takes(handles.resolve(handle))
+    if taken == text_modules.STRINGS:
+        return _of_strings(layer), False
+    if taken == text_modules.TOKENS:
         # Raises where it and its preprocessor do not fit.
         text_modules.TextModule(handle, trust)(tf.constant(["a text"]))
         return _of_encoder(layer), False
@@ -101,8 +104,27 @@ def _of_range(
 
 def _of_encoder(layer: HubLayer) -> keras.Model:
     """Puts anybody's encoder of texts behind one tensor of tokens."""
-    keys = layer.compute_output_spec(
-        {key: keras.KerasTensor((None, None), "int32") for key in PACKED}
+    _pick_output(
+        layer,
+        {key: keras.KerasTensor((None, None), "int32") for key in PACKED},
     )
-    layer.output_key = DEFAULT if DEFAULT in keys else POOLED
     return heads.text_features(layer)
+
+
+def _of_strings(layer: keras.layers.Layer) -> keras.Model:
+    """Builds a model from strings `(batch,)` to features `(batch, channels)`.
+
+    Args:
+        layer: layer of strings, to features or to a dict as an encoder's.
+    """
+    texts = keras.Input((), dtype="string", name="texts")
+    _pick_output(layer, texts)
+    features = keras.layers.Activation("linear", dtype="float32")(layer(texts))
+    return keras.Model(texts, features, name=heads.FEATURES_NAME)
+
+
+def _pick_output(layer: HubLayer, inputs) -> None:
+    """Chooses the output for whole texts of a layer that has several."""
+    outputs = layer.compute_output_spec(inputs)
+    if isinstance(outputs, dict):
+        layer.output_key = DEFAULT if DEFAULT in outputs else POOLED

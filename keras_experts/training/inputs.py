@@ -14,6 +14,7 @@ from keras_experts.console import say
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import resize
 from keras_experts.data.tokens import Packer
+from keras_experts.data.tokens import Strings
 from keras_experts.data.upstream import Upstream
 from keras_experts.mediums import IMAGES
 from keras_experts.mediums import TEXTS
@@ -76,6 +77,12 @@ def of_texts(preprocessor: str | Path, trust: bool = False) -> Inputs:
     return Inputs(pack, {"pack": pack}, facts, network)
 
 
+def of_strings() -> Inputs:
+    """Reads texts for a network that takes strings."""
+    strings = Strings()
+    return Inputs(strings, {"pack": strings}, {"medium": TEXTS})
+
+
 def for_module(
     module: str | keras.Model, image_size: int | None, trust: bool = False
 ) -> Inputs:
@@ -89,7 +96,7 @@ def for_module(
 
     Raises:
         FileNotFoundError: if a module is not there.
-        ValueError: if it takes strings, or does not fit its preprocessor.
+        ValueError: if it does not fit its preprocessor.
     """
     if keras_models.is_network(module):
         expected = keras_models.input_of(module)
@@ -101,12 +108,9 @@ def for_module(
     if taken == IMAGES:
         size = handles.image_size(module) if image_size is None else image_size
         return of_images(size)
-    if taken == text_modules.STRINGS:
-        raise ValueError(
-            "A text module to fine-tune must take what a preprocessor gives. "
-            f"Received: {module}, which takes strings."
-        )
-    preprocessor = text_modules.preprocessor_of(module)
+    preprocessor = text_modules.preprocessor_for(module, taken)
+    if preprocessor is None:
+        return of_strings()
     text_modules.check_fit(module, preprocessor)
     return of_texts(preprocessor, trust)
 

@@ -262,3 +262,50 @@ def test_groups_of_an_encoder_leave_the_rest_as_it_was(
         value = keras.ops.convert_to_numpy(own)
         same = np.array_equal(value, variable.numpy())
         assert same != ("norm" in name), name
+
+
+def write_of_strings(path, is_trainable=True):
+    """Writes a module that takes strings itself: one vector for each word."""
+    buckets = 32
+    vectors = tf.Variable(tf.random.stateless_normal((buckets, 8), (1, 2)))
+    keys, values = tf.constant(["puppy"]), tf.constant([0], tf.int64)
+    table = tf.lookup.StaticHashTable(
+        tf.lookup.KeyValueTensorInitializer(keys, values), -1
+    )
+
+    def embed(texts):
+        words = tf.strings.split(texts)
+        ids = tf.strings.to_hash_bucket_fast(words.flat_values, buckets)
+        known = table.lookup(words.flat_values)
+        ids = words.with_flat_values(tf.where(known < 0, ids, known))
+        found = tf.gather(vectors, ids)
+        return tf.reduce_sum(found, axis=1)
+
+    root = tf.train.Checkpoint()
+    root.table, root.vectors = table, vectors
+    root.variables = [vectors]
+    root.trainable_variables = [vectors] if is_trainable else []
+    spec = tf.TensorSpec((None,), tf.string)
+    root.__call__ = tf.function(embed, input_signature=[spec])
+    tf.saved_model.save(root, str(path))
+    return str(path)
+
+
+def test_a_module_of_strings_is_fine_tuned_through_its_own_input(
+    text_files, tmp_path
+):
+    module = write_of_strings(tmp_path / "m")
+    recipe = {**RECIPE, "base_learning_rate": 1.6}
+    output = tmp_path / "out"
+    metrics = finetune(module, text_files / "task.csv", output, **recipe)
+    assert metrics["train_accuracy"] > 0.9
+    assert "seq_length" not in metrics
+    before = load_module(module).vectors.numpy()
+    classify = load_module(str(output / "module"))
+    after = [v.numpy() for v in classify.variables if v.shape == before.shape]
+    assert np.abs(after[0] - before).max() > 0
+    rows = predict(output, [text_files / "task.csv"])
+    assert sum(rows[0]["probabilities"].values()) == pytest.approx(1)
+    texts = tf.constant(["barks tail puppy", ""])
+    model = keras.saving.load_model(output / "model.keras")
+    np.testing.assert_allclose(classify(texts), model(texts), atol=1e-5)

@@ -3,7 +3,10 @@
 import csv
 import gzip
 import hashlib
+import io
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -266,3 +269,12 @@ def test_labels_are_counted_of_the_texts_that_are_trained_on(tmp_path):
     assert 0 < data.test.num_examples < 30
     counted = count_labels(path, "label", None)
     assert counted == {("cat", "dog"): data.train.num_examples}
+
+
+def test_a_task_comes_from_standard_input(monkeypatch):
+    lines = ["text,label", *(f"{text},{label}" for text, label in ROWS)]
+    stream = io.BytesIO("\n".join(lines).encode())
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(buffer=stream))
+    task = load_task("-")
+    assert task.name == "stdin"
+    assert labelled(task.train) | labelled(task.test) == set(ROWS)

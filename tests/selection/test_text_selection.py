@@ -285,3 +285,26 @@ def test_modules_of_images_are_skipped_in_one_line(
     said = capsys.readouterr().err.strip().splitlines()
     (line,) = [line for line in said if "takes images" in line]
     assert "baseline, form, surface: A module must take what" in line
+
+
+@pytest.mark.parametrize("labels", ["ab", "ambiguous"])
+def test_copies_of_a_text_are_not_each_others_neighbors(tmp_path, labels):
+    """Noise as features: copies would be 100% right, or with two labels 0%."""
+
+    def noise(texts):
+        ids = tf.strings.to_hash_bucket_strong(texts, 2**20, [1, 2])
+        seeds = tf.stack([ids, ids], axis=1)
+        return tf.map_fn(
+            lambda seed: tf.random.stateless_normal((4,), seed),
+            seeds,
+            fn_output_signature=tf.float32,
+        )
+
+    rows = ["text,label"]
+    for number in range(60):
+        label = "ab"[number % 2]
+        copies = [label] * 3 if labels == "ab" else ["a", "b"]
+        rows += [f"text number {number},{copy}" for copy in copies]
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    selection = select(tmp_path / "t.csv", [noise], cache=False)
+    assert 0.2 < selection.best.score < 0.8

@@ -77,7 +77,7 @@ def _print_selection(selection) -> None:
 
     columns = ("expert", "score", "95 %", "over baseline", "best?", "seconds")
     if selection.race:  # what was dropped has seen a part of the images
-        columns = (*columns, "images")
+        columns = (*columns, selection.medium)
     print_table(
         f"{selection.task}: {selection.title}, "
         f"{selection.num_examples} examples",
@@ -100,7 +100,7 @@ def _print_selection(selection) -> None:
         lead = selection.lead.cross_fitted
         if lead is not None:
             print(f"lead cross-fitted {'+' if lead > 0 else ''}{shown(lead)}")
-    print(f"test images {selection.num_test} not looked at")
+    print(f"test {selection.medium} {selection.num_test} not looked at")
     print(f"passes {selection.computed} computed {selection.cached} cached")
     if selection.race is not None:
         print(f"saved by racing {selection.race.saved:.1%}")
@@ -135,7 +135,8 @@ def finetune(options) -> None:
         print(f"accuracy {metrics['accuracy']:.4f} share")
         low, high = metrics["accuracy_interval"]
         print(f"95% interval {low:.4f} to {high:.4f}")
-        print(f"test images {metrics['num_test']}")
+        medium = metrics.get("medium", "images")
+        print(f"test {medium} {metrics['num_test']}")
     for rate, accuracy in metrics.get("rates", {}).items():
         if accuracy is None:
             print(f"rate {rate} diverged")

@@ -145,6 +145,7 @@ class Contest:
             ranking.lead_of(
                 best, entries, known.candidates, self.scores, margin
             ),
+            known.task.medium,
         )
 
     def write_report(

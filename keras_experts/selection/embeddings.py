@@ -368,6 +368,6 @@ def _checked(
     if bad:
         raise ValueError(
             "A module must give finite features. Received: "
-            f"{name}, with NaN or infinity for {bad} of {number} images."
+            f"{name}, with NaN or infinity for {bad} of {number} examples."
         )
     return features

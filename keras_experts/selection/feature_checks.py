@@ -54,7 +54,8 @@ def check_varied(candidate: Candidate, features: np.ndarray) -> None:
     """Raises where features `(n, channels)` are the same for all images."""
     if len(features) > 1 and (features == features[0]).all():
         raise ValueError(
-            "A module must give features that differ between images. Received: "
+            "A module must give features that differ between examples. "
+            "Received: "
             f"{candidate.handle}, the same for all {len(features)}."
         )
 
@@ -68,6 +69,6 @@ def of_one_width(
     if width == known:
         return features
     return ValueError(
-        "A module must give as many channels for all images. "
+        "A module must give as many channels for all examples. "
         f"Received: {candidate.handle}, with {known} and {width}."
     )

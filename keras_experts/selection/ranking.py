@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from keras_experts.mediums import IMAGES
 from keras_experts.saved_models.keras_files import UNIT_RANGE
 from keras_experts.selection import statistics
 from keras_experts.selection.leads import Lead
@@ -78,6 +79,7 @@ class Selection:
             looked at.
         lead: Lead or None. What the picked expert's lead over the baseline is
             worth; None where the baseline is kept or was not scored.
+        medium: str. What the examples are, "images" or "texts".
     """
 
     task: str
@@ -96,6 +98,7 @@ class Selection:
     combination: dict | None = None
     num_test: int = 0
     lead: Lead | None = None
+    medium: str = IMAGES
 
     def to_json(self) -> dict:
         """Gives the content of `selection.json`."""

@@ -372,7 +372,7 @@ def test_features_that_are_no_array_or_of_two_widths_are_left_out(task, pool):
     assert len(selection.ranking) == len(pool)
     reasons = {row["module"]: row["reason"] for row in selection.skipped}
     assert "features that are numbers" in reasons["sparse"]
-    assert "as many channels for all images" in reasons["widths"]
+    assert "as many channels for all examples" in reasons["widths"]
 
 
 def test_cache_that_cannot_be_written_loses_no_module(

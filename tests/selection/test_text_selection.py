@@ -308,3 +308,16 @@ def test_copies_of_a_text_are_not_each_others_neighbors(tmp_path, labels):
     (tmp_path / "t.csv").write_text("\n".join(rows))
     selection = select(tmp_path / "t.csv", [noise], cache=False)
     assert 0.2 < selection.best.score < 0.8
+
+
+def test_what_is_printed_of_texts_says_texts(task, capsys):
+    from keras_experts.commands.transfer import _print_selection
+
+    def lengths(texts):
+        return tf.cast(tf.strings.length(texts), tf.float32)[:, None]
+
+    selection = select(task, [lengths], cache=False)
+    assert selection.to_json()["medium"] == "texts"
+    _print_selection(selection)
+    said = capsys.readouterr().out
+    assert f"test texts {selection.num_test}" in said and "image" not in said

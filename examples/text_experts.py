@@ -3,10 +3,10 @@
     python examples/text_experts.py --collection collection \
       --tasks texts/tasks --output study
 
-selects among the collection for each task, fine-tunes the baseline and the
-pick, and prints Markdown. What is in `--output` already is not run again.
-Beside them stands a logistic regression of the words themselves, which needs
-no upstream.
+selects a module of the collection for each task, fine-tunes the baseline and
+the picked module, and prints Markdown. What is in `--output` already is not run
+again. The column "TF-IDF" is a logistic regression of the words themselves,
+which needs no upstream.
 """
 
 import argparse
@@ -26,8 +26,9 @@ from keras_experts.training.finetuning import finetune
 NUM_EXAMPLES = 1000
 RECIPE = {"num_images": 12800, "batch_size": 32, "base_learning_rate": 1.6}
 COLUMNS = (
-    *("task", "classes", "baseline, 1-NN", "pick", "pick, 1-NN", "over"),
-    *("best?", "baseline, tuned", "pick, tuned", "words", "tested on"),
+    *("task", "classes", "baseline, 1-NN", "pick", "pick, 1-NN"),
+    *("gain (points)", "best in resamples", "baseline, fine-tuned"),
+    *("pick, fine-tuned", "TF-IDF", "test texts"),
 )
 
 
@@ -47,7 +48,7 @@ def main() -> None:
 
 
 def of_task(path: Path, collection: Path, output: Path) -> list[object]:
-    """Gives the row of a task, with what an earlier run left."""
+    """Returns the row of a task, with the results of an earlier run."""
     task = load_task(path, num_examples=NUM_EXAMPLES)
     place = output / f"{path.stem}.json"
     if not place.exists():
@@ -73,14 +74,14 @@ def of_task(path: Path, collection: Path, output: Path) -> list[object]:
 
 
 def tune(module: str, task: Task, output: Path) -> dict:
-    """Fine-tunes a module, or reads what it gave before."""
+    """Fine-tunes a module, or reads the metrics of an earlier run."""
     if not (output / "metrics.json").exists():
         finetune(module, task, output, **RECIPE)
     return json.loads((output / "metrics.json").read_text())
 
 
 def of_words(task: Task) -> float:
-    """Gives the test accuracy of a logistic regression of word frequencies."""
+    """Returns the test accuracy of a logistic regression of TF-IDF words."""
     train, test = (
         [text.decode() for text in side.read(np.arange(side.num_examples))]
         for side in (task.train, task.test)

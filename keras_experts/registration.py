@@ -5,6 +5,7 @@ that are registered. They are as soon as both packages have been imported, in
 any order, and importing this one alone stays cheap.
 """
 
+import contextlib
 import importlib
 import importlib.abc
 import importlib.util
@@ -13,15 +14,21 @@ from importlib.machinery import ModuleSpec
 
 PACKAGE = __name__.partition(".")[0]
 LIGHT = (PACKAGE, __name__, f"{PACKAGE}.lazy")  # what importing it imports
-REGISTERED = ("models", "layers.hub_layer")
+# The modules of all classes that are registered, with what they import.
+REGISTERED = ("models.backbone", "models.text_encoder", "layers.label_router")
+NEEDS_TENSORFLOW = ("layers.hub_layer",)
 
 
 def register() -> None:
     """Imports what a saved model may hold, if Keras has been imported."""
-    if "keras" not in sys.modules:
+    keras = sys.modules.get("keras")
+    if keras is None:
         return
-    for module in REGISTERED:
-        importlib.import_module(f"{PACKAGE}.{module}")
+    is_tensorflow = keras.backend.backend() == "tensorflow"
+    for module in (*REGISTERED, *(NEEDS_TENSORFLOW if is_tensorflow else ())):
+        # What does not import here has its own error where it is used.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(f"{PACKAGE}.{module}")
 
 
 def register_after_keras() -> None:

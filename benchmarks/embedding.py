@@ -81,7 +81,7 @@ def batch_size_for(image_size: int) -> int:
 
 
 def our_way(way: str, folder: str):
-    from keras_experts.selection.embeddings import LoadedSource
+    from keras_experts.selection.loaded_source import LoadedSource
     from keras_experts.selection.modules import Source
 
     forward = LoadedSource(Source(f"{folder}/module", 224), trust=False)

@@ -36,6 +36,11 @@ class Input:
         return self.shape[1] if is_square else None
 
     @property
+    def is_text(self) -> bool:
+        """Whether it takes strings."""
+        return self.dtype == "string"
+
+    @property
     def is_integer(self) -> bool:
         """Whether it takes whole numbers, as images in files are."""
         return "int" in self.dtype

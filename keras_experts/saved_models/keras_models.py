@@ -1,6 +1,7 @@
 """Keras networks as modules of images: loading, checking, calling them."""
 
 import hashlib
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,14 +10,16 @@ import numpy as np
 
 from keras_experts import files
 from keras_experts.checks import first_line
+from keras_experts.mediums import IMAGES
+from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import keras_files
 from keras_experts.saved_models.keras_files import BYTE_RANGE
 from keras_experts.saved_models.keras_files import UNIT_RANGE
 from keras_experts.saved_models.keras_files import is_keras_file
 
 RULE = (
-    "A Keras network must take images (batch, side, side, 3) and return "
-    "features (batch, channels)."
+    "A Keras network must take images (batch, side, side, 3), or strings "
+    "(batch,) or (batch, 1), and return features (batch, channels)."
 )
 
 
@@ -78,6 +81,8 @@ def copy_network(
         return load_network(module, trust)
     check_network(module, module.name)
     try:
+        if medium_of(module) == TEXTS:
+            return _copy_by_file(module)  # a clone loses its vocabulary
         network = keras.models.clone_model(module)
         network.set_weights(module.get_weights())
     except Exception as error:
@@ -87,6 +92,21 @@ def copy_network(
             f"Received: {module.name} ({first_line(error)})."
         ) from error
     return network
+
+
+def _copy_by_file(network: keras.Model) -> keras.Model:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"copy{keras_files.SUFFIX}")
+        network.save(path)
+        return keras.saving.load_model(path, compile=False)
+
+
+def medium_of(module: str | Path | keras.Model) -> str | None:
+    """Returns "texts" or "images" by a network's input, None if unknown."""
+    expected = input_of(module)
+    if expected is None:
+        return None
+    return TEXTS if expected.is_text else IMAGES
 
 
 def check_network(network: keras.Model, name: str) -> None:
@@ -113,7 +133,12 @@ def check_network(network: keras.Model, name: str) -> None:
     if len(inputs) != 1:
         raise ValueError(f"{RULE} Received: {name}, with {len(inputs)} inputs.")
     shape = tuple(inputs[0].shape)
-    if len(shape) != 4 or shape[3] not in (3, None) or shape[1] != shape[2]:
+    if medium_of(network) == TEXTS:
+        is_fit = len(shape) == 1 or shape[1:] in ((1,), (None,))
+    else:
+        is_fit = len(shape) == 4 and shape[3] in (3, None)
+        is_fit = is_fit and shape[1] == shape[2]
+    if not is_fit:
         raise ValueError(f"{RULE} Received: {name}, which takes {shape}.")
     shape = network.output_shape
     if isinstance(shape, dict):
@@ -178,11 +203,17 @@ def range_of(
     return BYTE_RANGE if tuple(given) == UNIT_RANGE else given
 
 
-def on_floats(network: Callable) -> Callable:
-    """Returns a function of float images, which a network may take rounded."""
+def as_function(network: Callable) -> Callable:
+    """Returns a function of float images or of strings, as modules are.
+
+    Integers are rounded, and strings become a column, where a network takes
+    these.
+    """
     expected = None
     if isinstance(network, keras.Model):
         expected = input_of(network)
+    if expected is not None and expected.is_text and len(expected.shape) > 1:
+        return lambda texts: network(keras.ops.expand_dims(texts, -1))
     if expected is None or not expected.is_integer:
         return network
 
@@ -225,4 +256,7 @@ def fingerprint_of(model: object) -> str | None:
     for value in model.get_weights():
         digest.update(str((value.shape, value.dtype)).encode())
         digest.update(np.ascontiguousarray(value))
+    for layer in model._flatten_layers(include_self=False):
+        if hasattr(layer, "get_vocabulary"):  # not a weight
+            digest.update(str(layer.get_vocabulary()).encode())
     return digest.hexdigest()

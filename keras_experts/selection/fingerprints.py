@@ -14,9 +14,9 @@ from keras_experts.mediums import TEXTS
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import inspection
 from keras_experts.saved_models import keras_files
+from keras_experts.saved_models import keras_models
 from keras_experts.saved_models import references
 from keras_experts.saved_models import text_modules
-from keras_experts.saved_models.keras_models import check_image_size
 from keras_experts.saved_models.keras_models import check_network
 from keras_experts.saved_models.keras_models import digest_of
 from keras_experts.saved_models.keras_models import is_network
@@ -62,8 +62,7 @@ def describe(
         ValueError: if it is no SavedModel, or does not take what the task is
             of.
     """
-    is_of_texts = candidate.function is not None and medium == TEXTS
-    if is_network(candidate.function or candidate.handle) and not is_of_texts:
+    if is_network(candidate.function or candidate.handle):
         return _describe_network(candidate, medium)
     if candidate.function is not None:
         size = 0
@@ -96,14 +95,19 @@ def describe(
 def _describe_network(candidate: Candidate, medium: str) -> Described:
     """As `describe`, of a Keras model or file."""
     module = candidate.function or candidate.handle
-    text_modules.check_medium(candidate.handle, IMAGES, medium)
+    own = keras_models.medium_of(module)
+    if own is not None:
+        text_modules.check_medium(candidate.handle, own, medium)
     if candidate.function is not None:
         check_network(candidate.function, candidate.name)
     digest = digest_of(module)
-    size = _checked_size(candidate, handles.DEFAULT_IMAGE_SIZE)
-    check_image_size(module, size)
+    size = 0
+    if medium == IMAGES:
+        size = _checked_size(candidate, handles.DEFAULT_IMAGE_SIZE)
+        keras_models.check_image_size(module, size)
     source = Source(
         *(candidate.handle, size, candidate.input_range, candidate.function),
+        medium=medium,
         has_custom_code=digest is None,
     )
     return Described(source, None, _key(digest, source, None))

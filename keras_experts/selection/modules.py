@@ -14,7 +14,7 @@ from keras_experts.saved_models import handles
 from keras_experts.saved_models import keras_files
 from keras_experts.saved_models import references
 from keras_experts.saved_models.keras_files import UNIT_RANGE
-from keras_experts.selection.names import tell_apart
+from keras_experts.selection.names import rename_apart
 from keras_experts.selection.pool_files import read_pool_file
 
 SHIPPED = re.compile(r"\w+")  # the name of a pool of ours
@@ -129,11 +129,7 @@ def expand(
         found += [baseline for baseline in beside][:1]
     # Functions have no place: their handles are numbers of this process.
     places = ["" if c.function else c.handle for c in found]
-    names = tell_apart([c.name for c in found], places)
-    return [
-        dataclasses.replace(candidate, name=name)
-        for candidate, name in zip(found, names, strict=True)
-    ]
+    return rename_apart(found, places)
 
 
 def prediction_networks(modules: Iterable[Named]) -> list[Candidate]:

@@ -1,7 +1,25 @@
 """Names that tell modules, or tasks, apart where they would be the same."""
 
 import collections
+import dataclasses
 from collections.abc import Sequence
+from typing import TypeVar
+
+Named = TypeVar("Named")  # a dataclass with a `name`
+
+
+def rename_apart(things: Sequence[Named], places: Sequence[str]) -> list[Named]:
+    """Returns modules, or tasks, with names of which no two are the same.
+
+    Args:
+        things: Candidate or Task.
+        places: as in `tell_apart`.
+    """
+    names = tell_apart([thing.name for thing in things], places)
+    return [
+        dataclasses.replace(thing, name=name)
+        for thing, name in zip(things, names, strict=True)
+    ]
 
 
 def tell_apart(names: Sequence[str], places: Sequence[str]) -> list[str]:

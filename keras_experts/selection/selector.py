@@ -20,7 +20,7 @@ from keras_experts.selection.modules import Named
 from keras_experts.selection.modules import by_cost
 from keras_experts.selection.modules import expand
 from keras_experts.selection.modules import prediction_networks
-from keras_experts.selection.names import tell_apart
+from keras_experts.selection.names import rename_apart
 from keras_experts.selection.racing import Racing
 from keras_experts.selection.ranking import Selection
 from keras_experts.selection.registry import make_strategy
@@ -123,11 +123,7 @@ def select_many(
     columns = {"text_column": text_column, "label_column": label_column}
     opened = [_open(task, data_dir, num_examples, columns) for task in tasks]
     places = ["" if isinstance(t, Task) else str(t) for t in tasks]
-    names = tell_apart([task.name for task in opened], places)
-    opened = [
-        dataclasses.replace(task, name=task_name)
-        for task, task_name in zip(opened, names, strict=True)
-    ]
+    opened = rename_apart(opened, places)
     images = concatenate([task.train for task in opened])
     fewest = min(task.train.num_examples for task in opened)
     with Features(images, cache, trust, time_limit, processes) as features:

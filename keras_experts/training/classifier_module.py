@@ -119,14 +119,13 @@ def write_text_classifier(
 
 
 def _resources(model: keras.Model) -> list:
-    """Lists the SavedModels inside a network."""
-    modules = [
-        layer._module
-        for layer in model._flatten_layers()
-        if isinstance(layer, HubLayer)
-    ]
-    # A function that calls a signature is none itself.
-    return [getattr(m, "keras_experts_root", m) for m in modules]
+    """Lists the SavedModels and the tables inside a network."""
+    layers = list(model._flatten_layers())
+    modules = [y._module for y in layers if isinstance(y, HubLayer)]
+    tables = [getattr(layer, "lookup_table", None) for layer in layers]
+    # A function that calls a signature is no SavedModel itself.
+    modules = [getattr(m, "keras_experts_root", m) for m in modules]
+    return [*modules, *(table for table in tables if table is not None)]
 
 
 def _ranker(class_names: list[str]) -> Callable:

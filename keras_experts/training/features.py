@@ -14,6 +14,7 @@ from keras_experts.layers.hub_layer import HubLayer
 from keras_experts.mediums import DEFAULT
 from keras_experts.mediums import PACKED
 from keras_experts.mediums import POOLED
+from keras_experts.mediums import TEXTS
 from keras_experts.models import heads
 from keras_experts.models import rebuilding
 from keras_experts.saved_models import handles
@@ -49,6 +50,8 @@ def load_features(
     """
     if keras_models.is_network(handle):
         network = keras_models.copy_network(handle, trust)
+        if keras_models.medium_of(network) == TEXTS:
+            return _of_strings(network), False
         low, high = keras_models.range_of(network, input_range)
         # XLA is slow for the depthwise convolutions of many of them on CPUs.
         return _of_range(network, low, high), False
@@ -97,7 +100,7 @@ def _of_range(
     images = scaled = keras.Input(shape, name="images")
     if (low, high) != UNIT_RANGE:
         scaled = keras.layers.Rescaling(high - low, offset=low)(images)
-    features = keras_models.on_floats(layer)(scaled)
+    features = keras_models.as_function(layer)(scaled)
     features = keras.layers.Activation("linear", dtype="float32")(features)
     return keras.Model(images, features, name=heads.FEATURES_NAME)
 
@@ -118,8 +121,10 @@ def _of_strings(layer: keras.layers.Layer) -> keras.Model:
         layer: layer of strings, to features or to a dict as an encoder's.
     """
     texts = keras.Input((), dtype="string", name="texts")
-    _pick_output(layer, texts)
-    features = keras.layers.Activation("linear", dtype="float32")(layer(texts))
+    if isinstance(layer, HubLayer):
+        _pick_output(layer, texts)
+    features = keras_models.as_function(layer)(texts)
+    features = keras.layers.Activation("linear", dtype="float32")(features)
     return keras.Model(texts, features, name=heads.FEATURES_NAME)
 
 

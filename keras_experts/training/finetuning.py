@@ -22,7 +22,6 @@ from keras_experts.data.fingerprints import fingerprint
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
 from keras_experts.data.tasks import say_unseen
-from keras_experts.mediums import IMAGES
 from keras_experts.mediums import TEXTS
 from keras_experts.models.heads import with_named_inputs
 from keras_experts.saved_models import handles
@@ -281,7 +280,8 @@ def _told(best: BestState | None) -> dict:
 
 def _check_medium(module: str | keras.Model, task: Task) -> None:
     """Raises unless a module takes what a task consists of."""
-    taken = IMAGES
-    if not keras_models.is_network(module):
+    if keras_models.is_network(module):
+        taken = keras_models.medium_of(module) or task.medium
+    else:
         taken = text_modules.takes(handles.resolve(module))
     text_modules.check_medium(outcome.name_of(module), taken, task.medium)

@@ -71,9 +71,9 @@ def of_texts(preprocessor: str | Path, trust: bool = False) -> Inputs:
         "seq_length": pack.seq_length,
         "vocabulary_sha256": told.get("vocabulary_sha256"),
     }
-    # A table of tokens has no rows that no text can reach.
-    sizes = ("vocabulary_size",)
-    network = {key: told[key] for key in sizes if key in told}
+    network = {}
+    if "vocabulary_size" in told:  # no row of the table is out of reach
+        network["vocabulary_size"] = told["vocabulary_size"]
     return Inputs(pack, {"pack": pack}, facts, network)
 
 
@@ -99,6 +99,8 @@ def for_module(
         ValueError: if it does not fit its preprocessor.
     """
     if keras_models.is_network(module):
+        if keras_models.medium_of(module) == TEXTS:
+            return of_strings()
         expected = keras_models.input_of(module)
         size = image_size or (expected and expected.image_size)
         size = size or handles.DEFAULT_IMAGE_SIZE

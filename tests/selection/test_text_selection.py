@@ -196,7 +196,7 @@ def test_images_never_import_the_extra(image_folder, baseline_module):
 
 
 def test_functions_of_texts_are_never_compiled(task, monkeypatch):
-    from keras_experts.selection import embeddings
+    from keras_experts.selection import loaded_source
 
     compiled = []
     function = tf.function
@@ -208,7 +208,7 @@ def test_functions_of_texts_are_never_compiled(task, monkeypatch):
     def lengths(texts):
         return tf.cast(tf.strings.length(texts), tf.float32)[:, None]
 
-    monkeypatch.setattr(embeddings.tf, "function", spy)
+    monkeypatch.setattr(loaded_source.tf, "function", spy)
     # The process of earlier versions was aborted by the second call.
     for _ in range(2):
         selection = select(task, [lengths], cache=False)

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_experts.data.synthetic import digits_task
 from keras_experts.data.tasks import load_task
 from keras_experts.evaluation.prediction import predict
 from keras_experts.saved_models.keras_models import fingerprint_of
+from keras_experts.saved_models.loading import load_module
+from keras_experts.saved_models.text_modules import takes
 from keras_experts.selection.selector import select
 from keras_experts.training.finetuning import finetune
 
@@ -90,3 +93,44 @@ def test_networks_of_other_vocabularies_are_told_apart():
         networks.append(keras.Model(texts, tokens(texts)))
     first, second = map(fingerprint_of, networks)
     assert first != second
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_an_exported_network_of_strings_is_called_by_its_signature(
+    tmp_path, shape
+):
+    network = make_network(shape)
+    network.export(tmp_path / "e", verbose=False)
+    assert takes(tmp_path / "e") == "strings"
+    texts = tf.constant(["puppy barks", "paw", ""])
+    expected = network(tf.reshape(texts, (-1, *shape)))
+    found = load_module(str(tmp_path / "e"))(texts)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_an_exported_network_of_images_is_called_by_its_signature(tmp_path):
+    images = keras.Input((8, 8, 3))
+    features = keras.layers.GlobalAveragePooling2D()(images)
+    network = keras.Model(images, keras.layers.Dense(4)(features))
+    network.export(tmp_path / "e", verbose=False)
+    pixels = np.random.default_rng(0).random((2, 8, 8, 3))
+    found = load_module(str(tmp_path / "e"))(pixels.astype(np.float32))
+    np.testing.assert_allclose(found, network(pixels), atol=1e-6)
+    selection = select(digits_task(60), [tmp_path / "e"], cache=False)
+    assert selection.best.module == str(tmp_path / "e")
+
+
+def test_an_exported_network_of_strings_gets_a_head(
+    text_files, tmp_path, capsys
+):
+    network = make_network()
+    network.export(tmp_path / "e", verbose=False)
+    recipe = {"num_images": 1600, "batch_size": 16, "base_learning_rate": 8.0}
+    metrics = finetune(
+        tmp_path / "e", text_files / "task.csv", tmp_path / "out", **recipe
+    )
+    assert metrics["groups"] == ["head"]
+    assert metrics["train_accuracy"] > 0.4  # of four classes
+    assert "only a head is trained" in capsys.readouterr().err
+    rows = predict(tmp_path / "out", [text_files / "task.csv"])
+    assert len({row["class"] for row in rows}) > 1

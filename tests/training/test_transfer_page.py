@@ -80,3 +80,18 @@ def test_page_shows_all_columns_axes_and_settings_on_a_phone(page):
     assert "95% interval 64.0% to 72.0%" in words
     assert "most frequent class: 8.9%" in words
     assert "Training taught it nothing." in words
+
+
+def test_the_page_of_a_text_task_says_texts(tmp_path):
+    metrics = {
+        **{"task": "reviews", "module": "m", "expert": "m", "medium": "texts"},
+        **{"num_train": 40, "num_test": 10, "groups": [], "final_loss": 0.5},
+        **{"train_accuracy": 1.0, "accuracy": 1.0, "class_names": ["a", "b"]},
+        **{"accuracy_interval": [0.7, 1.0], "confusion": [[5, 0], [0, 5]]},
+        **{"best_step": 1, "validation_accuracy": 1.0},
+        "validation": [{"step": 1, "accuracy": 1.0}],
+    }
+    (tmp_path / "curve.jsonl").write_text('{"step": 1, "loss": 0.5}\n')
+    write_page(tmp_path / "r.html", metrics, tmp_path / "curve.jsonl")
+    page = (tmp_path / "r.html").read_text().partition("</style>")[2]
+    assert "test texts" in page and "image" not in page

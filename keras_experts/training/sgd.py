@@ -102,13 +102,12 @@ class NetworkSgd:
                 for variable in self._variables
             ]
             self.step = tf.Variable(0, trainable=False, dtype=tf.int64)
-        names = [v.path for v in model.trainable_variables]
+        weights = [v.value for v in model.variables]
         self.state = {
-            **{f"weights/{v.path}": v.value for v in model.variables},
-            **{
-                f"velocities/{name}": velocity
-                for name, velocity in zip(names, self._velocities, strict=True)
-            },
+            **_by_name("weights", model.variables, weights),
+            **_by_name(
+                "velocities", model.trainable_variables, self._velocities
+            ),
         }
         self._compiled = tf.function(self._gradients, jit_compile=compile)
 
@@ -191,6 +190,24 @@ class NetworkSgd:
                 group=False,
             )
         update(self.step, lambda step: step.assign_add(1), group=False)
+
+
+def _by_name(
+    kind: str, named: list[keras.Variable], values: list[tf.Variable]
+) -> dict[str, tf.Variable]:
+    """Returns a part of the state by the names of Keras variables.
+
+    Names repeat in a network of networks; the repeated ones get a number.
+    """
+    state: dict[str, tf.Variable] = {}
+    for variable, value in zip(named, values, strict=True):
+        key = name = f"{kind}/{variable.path}"
+        number = 1
+        while key in state:
+            number += 1
+            key = f"{name}~{number}"
+        state[key] = value
+    return state
 
 
 def check_replicas(batch_size: int, strategy: tf.distribute.Strategy) -> None:

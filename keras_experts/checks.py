@@ -39,6 +39,23 @@ def finite_or_none(number: float) -> float | None:
     return float(number) if math.isfinite(number) else None
 
 
+def check_local(path: object, what: str) -> None:
+    """Raises if a path is the address of something on another machine.
+
+    Args:
+        path: str or Path.
+        what: str. What the error calls it, with an article.
+
+    Raises:
+        FileNotFoundError: if it is an address.
+    """
+    if "://" in str(path):
+        raise FileNotFoundError(
+            f"{what} must be on this machine: download it first. "
+            f"Received: {path}."
+        )
+
+
 def first_line(error: Exception | str) -> str:
     """Returns the reason of an error, or of an error's text, in one line.
 

@@ -1,8 +1,12 @@
+import re
+
 import pytest
 
 from keras_experts.checks import check_at_least
 from keras_experts.checks import finite_or_none
 from keras_experts.checks import first_line
+from keras_experts.data.tasks import load_task
+from keras_experts.evaluation.prediction import predict
 
 
 @pytest.mark.parametrize(
@@ -49,3 +53,14 @@ def test_reason_has_no_names_of_traces():
 
 def test_reason_of_a_silent_error_is_its_type():
     assert first_line(KeyError()) == "KeyError"
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.org/a//photo.jpg", "gs://bucket/photos/task.csv"]
+)
+def test_addresses_are_refused_as_they_were_written(url):
+    """Not as "https:/example.org", which a path makes of them."""
+    for call in (load_task, lambda path: predict("no model", [path])):
+        with pytest.raises(FileNotFoundError, match=re.escape(url)) as caught:
+            call(url)
+        assert "download it first" in str(caught.value)

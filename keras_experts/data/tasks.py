@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_experts.checks import check_local
 from keras_experts.checks import first_line
 from keras_experts.console import say
 from keras_experts.data import folders
@@ -116,6 +117,7 @@ def load_task(
         FileNotFoundError: if there is no such path or data set.
         ValueError: if it is not fit to be a task.
     """
+    check_local(task, "A task")
     path = Path(task).expanduser()
     if num_examples is not None and num_examples < 2:
         raise ValueError(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_experts.checks import check_local
 from keras_experts.console import progress
 from keras_experts.console import say
 from keras_experts.data import folders
@@ -51,6 +52,8 @@ def predict(
         ValueError: if the model is no classifier, a folder has no image, or
             no file is a whole image.
     """
+    for path in paths:
+        check_local(path, "A file to classify")
     module, metadata = load_classifier(model, trust)
     names = metadata["class_names"]
     if metadata.get("medium") == TEXTS:

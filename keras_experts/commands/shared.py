@@ -19,7 +19,7 @@ def check_data_set(flag: str, name: str, data_dir: str | None) -> None:
 
     Args:
         flag: str. Flag that names it.
-        name: str. Path, or TFDS name.
+        name: str. Path, TFDS name, or "-" for stdin.
         data_dir: str. The folder of TFDS data sets, or None.
 
     Raises:
@@ -28,7 +28,8 @@ def check_data_set(flag: str, name: str, data_dir: str | None) -> None:
     default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
     folder = Path(data_dir or default).expanduser()
     data_set = re.split("[:/]", name)[0]
-    if not Path(name).exists() and not (folder / data_set).is_dir():
+    is_path = name == "-" or Path(name).exists()
+    if not is_path and not (folder / data_set).is_dir():
         raise Misuse(
             f"--{flag} {name} does not exist: it is no path, and no data set "
             f"of TFDS in {folder}."

@@ -7,6 +7,8 @@ import sys
 import pytest
 
 from keras_experts import cli
+from keras_experts.commands.shared import Misuse
+from keras_experts.commands.shared import check_data_set
 from keras_experts.flags import publishing
 from keras_experts.flags import types
 
@@ -309,6 +311,14 @@ def test_home_folder_is_expanded_in_paths(folder, monkeypatch):
     assert types.hierarchy("wordnet:~") == f"wordnet:{folder}"
     assert types.named_or_path("~/file") == f"{folder}/file"
     assert types.module("~/file#x") == f"{folder}/file#x"
+
+
+def test_data_set_may_be_a_path_a_prepared_set_or_stdin(folder, tmp_path):
+    (tmp_path / "clevr").mkdir()
+    for name in ("-", str(folder), "clevr:3.*.*", "clevr/all"):
+        check_data_set("task", name, str(tmp_path))
+    with pytest.raises(Misuse, match="--task photos does not exist"):
+        check_data_set("task", "photos", str(tmp_path))
 
 
 def test_streams_are_outputs():

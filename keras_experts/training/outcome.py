@@ -1,5 +1,6 @@
 """What a fine-tuning led to, and whether anything was learned at all."""
 
+import contextlib
 import dataclasses
 import uuid
 
@@ -18,6 +19,7 @@ from keras_experts.training.recipe import Recipe
 from keras_experts.training.transfer import Transfer
 
 NORMAL_95 = 1.959964
+HEAD_RATES = (1.0, 0.1, 0.01)  # of the network's rate
 ADVICE = "Pass `--groups head`, or a lower `--base_learning_rate`."
 
 
@@ -82,20 +84,52 @@ def keep_better_state(
         f"frequencies of the classes has {guessing:.3f}."
     )
     say(f"{warning} Training the head alone, on frozen features.")
-    weights = transfer.model.get_weights()
-    head = dataclasses.replace(
-        recipe, groups=HEAD_ONLY, flip=False, max_shift=0
-    )
-    try:
-        transfer.fit(images, head, seed, name)
-        head_loss = log_loss(transfer.probabilities(images), images.labels)
-    except FloatingPointError:
-        head_loss = np.inf
-    if head_loss < loss:
-        kept = "The result is a head trained on the module's own features."
-        return head, f"{warning} {kept} {ADVICE}"
-    transfer.restore(weights)
-    return recipe, f"{warning} {ADVICE}"
+    state = _train_heads(transfer, recipe, images, seed, name)
+    transfer.restore(state.weights)
+    if not state.recipe.is_head_only:
+        return recipe, f"{warning} {ADVICE}"
+    kept = "The result is a head trained on the module's own features."
+    return state.recipe, f"{warning} {kept} {ADVICE}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _State:
+    accuracy: float
+    weights: list[np.ndarray]
+    recipe: Recipe
+
+
+def _train_heads(
+    transfer: Transfer,
+    recipe: Recipe,
+    images: LabeledImages,
+    seed: int,
+    name: str,
+) -> _State:
+    """Trains heads with falling rates, and returns the most accurate state.
+
+    The network as it was trained is one of the states. A rate that was too
+    high for the network is often too high for its head.
+    """
+
+    def state(recipe: Recipe) -> _State:
+        accuracy = np.mean(transfer.predict(images) == images.labels)
+        return _State(float(accuracy), transfer.model.get_weights(), recipe)
+
+    states = [state(recipe)]
+    for factor in HEAD_RATES:
+        head = dataclasses.replace(
+            recipe,
+            base_learning_rate=factor * recipe.base_learning_rate,
+            groups=HEAD_ONLY,
+            flip=False,
+            max_shift=0,
+        )
+        # One that diverges leaves the others.
+        with contextlib.suppress(FloatingPointError):
+            transfer.fit(images, head, seed, name)
+            states.append(state(head))
+    return max(states, key=lambda each: each.accuracy)
 
 
 def name_of(module: str | keras.Model) -> str:

@@ -91,19 +91,12 @@ def describe(path: str | Path) -> Description:
     try:
         with zipfile.ZipFile(path) as archive:
             content = json.loads(archive.read("config.json"))
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        return Description(list(_inputs(content)), set(_classes(content)))
+    except Exception as error:  # anything may be in a file
         raise ValueError(
             "A Keras file must be what `model.save` wrote. "
             f"Received: {path} ({first_line(error)})."
         ) from error
-    inner = content.get("config", {}).get("layers", [])
-    inputs = [
-        Input(tuple(config["batch_shape"]), config["dtype"])
-        for layer in inner
-        for config in (layer["config"],)
-        if layer["class_name"] == "InputLayer" and config.get("batch_shape")
-    ]
-    return Description(inputs, set(_classes(content)))
 
 
 def read_metadata(path: str | Path) -> dict:
@@ -142,6 +135,14 @@ def read_variables(
             f"Received: {path} ({first_line(error)})."
         ) from error
     return found
+
+
+def _inputs(content: dict) -> Iterator[Input]:
+    """Yields the inputs of the network itself, not of networks inside it."""
+    for layer in content["config"].get("layers", ()):
+        shape = layer["config"].get("batch_shape")
+        if layer["class_name"] == "InputLayer" and shape is not None:
+            yield Input(tuple(shape), layer["config"]["dtype"])
 
 
 def _classes(content: object) -> Iterator[tuple[str, str]]:

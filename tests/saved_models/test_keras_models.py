@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -83,9 +84,12 @@ def broken_networks(folder):
     for name, (network, _) in networks.items():
         network.save(folder / f"{name}.keras")
     (folder / "damaged.keras").write_text("nothing")
+    with zipfile.ZipFile(folder / "strange.keras", "w") as archive:
+        archive.writestr("config.json", "[1]")
     (folder / "old.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
     return {name: reason for name, (_, reason) in networks.items()} | {
         "damaged": "model.save",
+        "strange": "model.save",
         "old": r"\.keras",
     }
 
@@ -281,3 +285,19 @@ def test_fingerprint_follows_from_layers_and_weights(model):
     images = keras.Input((8, 8, 3))
     own = keras.Model(images, Shifted()(model(images)))
     assert keras_models.fingerprint_of(own) is None
+
+
+def test_trusted_lambda_layer_is_scored_and_fine_tuned(image_folder, tmp_path):
+    images = keras.Input((8, 8, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(images)
+    doubled = keras.layers.Lambda(lambda x: 2 * x, output_shape=(3,))(pooled)
+    path = tmp_path / "lambda.keras"
+    keras.Model(images, doubled).save(path)
+    selection = keras_experts.select(image_folder, [path], trust=True)
+    assert selection.best.score > 0.9  # each class has its own colour
+    metrics = keras_experts.finetune(
+        path, image_folder, tmp_path / "out", trust=True, **SMALL
+    )
+    assert metrics["module"] == str(path)
+    with pytest.raises(PermissionError, match="--trust"):
+        keras_experts.finetune(path, image_folder, tmp_path / "other")

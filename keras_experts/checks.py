@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 
 # TensorFlow puts a traced function before its reason and an operation after.
 TRACE_NOTE = re.compile(r"\{\{[^}]*\}\}\s*|\s*\[Op:\w+\]( name:.*)?")
@@ -39,6 +40,27 @@ def finite_or_none(number: float) -> float | None:
     return float(number) if math.isfinite(number) else None
 
 
+def check_utf8(what: str, name: str | Path) -> None:
+    """Raises unless a name can be written as UTF-8.
+
+    File systems allow any bytes in names; files and other programs do not.
+
+    Args:
+        what: str. What has the name, to begin the message with.
+        name: the name.
+
+    Raises:
+        ValueError: if it holds bytes that are not UTF-8.
+    """
+    try:
+        str(name).encode()
+    except UnicodeEncodeError:
+        printable = str(name).encode(errors="backslashreplace").decode()
+        raise ValueError(
+            f"{what} must be valid UTF-8; rename it. Received: {printable}."
+        ) from None
+
+
 def check_local(path: object, what: str) -> None:
     """Raises if a path is the address of something on another machine.
 
@@ -69,3 +91,31 @@ def first_line(error: Exception | str) -> str:
         # Below it may stand the names of what failed around it.
         line = [x for x in lines if not x.startswith("[[")][-1]
     return TRACE_NOTE.sub("", line)
+
+
+def difference(theirs: dict, ours: dict, limit: int = 5) -> str:
+    """Describes in one line where settings differ; "" if they are equal.
+
+    Args:
+        theirs: dict of the recorded settings, JSON values.
+        ours: dict of the settings of this run, JSON values.
+        limit: int. Number of differences to name.
+    """
+    found = []
+    theirs, ours = _flat(theirs), _flat(ours)
+    for name in sorted(theirs.keys() | ours.keys()):
+        there, here = theirs.get(name), ours.get(name)
+        if there != here:
+            found.append(f"{name} {there!r} there, {here!r} here")
+    more = f" and {len(found) - limit} more" if len(found) > limit else ""
+    return "; ".join(found[:limit]) + more
+
+
+def _flat(settings: dict, prefix: str = "") -> dict:
+    flat = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

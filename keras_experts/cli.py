@@ -5,6 +5,7 @@ commands do in `commands/`.
 """
 
 import argparse
+import io
 import re
 import sys
 import traceback
@@ -53,7 +54,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and gives its exit code."""
+    """Runs one command and returns its exit code."""
+    # A name on a disk may hold what the terminal's encoding cannot show.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     options = make_parser().parse_args(arguments)
     try:
         options.run(options)

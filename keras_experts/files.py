@@ -56,6 +56,22 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
 
 
+def move_contents(source: Path, target: Path, last: str) -> None:
+    """Moves what is in one folder into another, over what has the same name.
+
+    Args:
+        source: folder on the same disk; it is empty afterwards.
+        target: folder that exists.
+        last: str. Name of the file that marks the result as finished; it is
+            moved after all others.
+    """
+    for path in sorted(source.iterdir(), key=lambda path: path.name == last):
+        replaced = target / path.name
+        if replaced.is_dir():
+            shutil.rmtree(replaced)
+        os.replace(path, replaced)
+
+
 @contextlib.contextmanager
 def _folder_beside(path: Path) -> Iterator[Path]:
     """Yields a temporary folder in the parent of `path`.

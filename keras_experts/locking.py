@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from keras_experts.checks import check_utf8
+
 LOCK_FILE = ".lock"
 
 
@@ -23,8 +25,10 @@ def locked(folder: str | Path) -> Iterator[None]:
 
     Raises:
         BlockingIOError: if the folder has a writer already.
+        ValueError: if its path is not valid UTF-8, which TensorFlow needs.
     """
     folder = Path(folder)
+    check_utf8("The path of a folder to write to", folder)
     created = [path for path in (folder, *folder.parents) if not path.exists()]
     file = _lock(folder)
     try:
@@ -41,7 +45,12 @@ def locked(folder: str | Path) -> Iterator[None]:
 def _lock(folder: Path) -> TextIO:
     path = folder / LOCK_FILE
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise type(error)(
+                f"Could not create the folder {folder}: {error.strerror}."
+            ) from error
         try:
             file = open(path, "a")
         except FileNotFoundError:

@@ -1,5 +1,6 @@
 """The commands: what they print, what they leave, and how they fail."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from keras_experts import cli
+from keras_experts.evaluation import prediction
 
 SPEC = tf.TensorSpec((None, None, None, 3), tf.float32)
 
@@ -137,14 +139,33 @@ def test_finetune_and_predict(capfd, baseline_module, image_folder, tmp_path):
     assert len(json.loads(out)) == 30
 
 
-def test_stages_do_nothing_again(capfd, run_dir):
+def test_stages_do_nothing_again(capfd, run_dir, tmp_path):
+    run = shutil.copytree(run_dir, tmp_path / "run")
     for stage, result in (("baseline", "baseline"), ("experts", "form")):
-        (path,) = run_dir.rglob(f"{result}/operative_config.gin")
-        command = (f"train_{stage}", "--gin_file", path, "--workdir", run_dir)
+        (path,) = run.rglob(f"{result}/operative_config.gin")
+        command = (f"train_{stage}", "--gin_file", path, "--workdir", run)
         code, out, err = keras_experts(capfd, *command)
         assert code == 0
-        assert "It is there already" in err[0]
+        assert err[0].startswith("The finished result in ")
         assert result in out
+
+
+def test_names_are_printed_on_any_terminal(monkeypatch):
+    rows = [
+        {"file": name, "class": "größe", "probability": 0.5}
+        for name in ("caf\udce9.png", "café.png")
+    ]
+    monkeypatch.setattr(prediction, "predict", lambda *_: rows)
+    for encoding in ("ascii", "utf-8"):
+        printed = io.BytesIO()
+        stdout = io.TextIOWrapper(printed, encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert cli.main(["predict", "--model", "m", "x.png"]) == 0
+        stdout.flush()
+        text = printed.getvalue().decode(encoding)
+        assert "caf\\udce9.png" in text
+        is_ascii = encoding == "ascii"
+        assert ("gr\\xf6\\xdfe" if is_ascii else "größe") in text
 
 
 def test_list_flags_add_up_when_repeated(tmp_path):

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_experts.checks import check_utf8
 from keras_experts.checks import first_line
 from keras_experts.console import progress
 from keras_experts.console import say
@@ -87,7 +88,7 @@ def class_names(folder: Path) -> list[str]:
     """Lists the sub-folders, sorted.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is none, or a name is not valid UTF-8.
     """
     names = sorted(
         path.name
@@ -100,6 +101,8 @@ def class_names(folder: Path) -> list[str]:
             "A folder of images must have one sub-folder a class. "
             f"Received: {folder} with none."
         )
+    for name in names:
+        check_utf8("The folder of a class", folder / name)
     return names
 
 

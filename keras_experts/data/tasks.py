@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_experts.checks import check_local
+from keras_experts.checks import check_utf8
 from keras_experts.checks import first_line
 from keras_experts.console import say
 from keras_experts.data import folders
@@ -35,11 +36,19 @@ class Task:
         name: str.
         train: LabeledImages.
         test: LabeledImages.
+
+    Raises:
+        ValueError: if its name or that of a class is not valid UTF-8.
     """
 
     name: str
     train: LabeledImages
     test: LabeledImages
+
+    def __post_init__(self):
+        check_utf8("The name of a task", self.name)
+        for name in self.class_names:
+            check_utf8("The name of a class", name)
 
     @property
     def medium(self) -> str:
@@ -231,6 +240,7 @@ def _without_damaged(images: LabeledImages) -> LabeledImages:
 
 
 def _from_folder(path: Path) -> Task:
+    check_utf8("The name of a folder of images", path.resolve().name)
     parts = [path / "train", path / "test"]
     if all(part.is_dir() for part in parts):
         names = folders.class_names(parts[0])

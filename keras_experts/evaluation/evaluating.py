@@ -27,6 +27,7 @@ from keras_experts.evaluation.results import write_results
 from keras_experts.evaluation.suites import Suite
 from keras_experts.evaluation.suites import SuiteEntry
 from keras_experts.evaluation.suites import load_suite
+from keras_experts.locking import locked
 from keras_experts.selection.features import FAILURES
 from keras_experts.selection.modules import Named
 from keras_experts.selection.modules import expand
@@ -77,6 +78,7 @@ def evaluate(
         Results.
 
     Raises:
+        BlockingIOError: if another process writes to `output`.
         FileNotFoundError: if a module or a suite's file is not there.
         ValueError: if no task is there, every module failed on each, or a
             method or its pool is unknown.
@@ -87,35 +89,38 @@ def evaluate(
     check_at_least(oracle_runs=(oracle_runs, 1))
     output = Path(output).expanduser()
     ways = _ways(methods, named)
-    training = RepeatedTraining(
-        output,
-        Path(trials).expanduser() if trials else output / "trials",
-        [candidate for pool in named.values() for candidate in expand(pool)],
-        protocol,
-        data_dir,
-        processes,
-        trust,
-    )
-    evaluation = _Evaluation(output, named, ways, training, trust)
-    described = tuple(entry.described for entry in suite.entries)
-    runs: list[Run] = []
-    for entry in suite.entries:
-        try:
-            task = entry.tuning(data_dir)
-        except (OSError, ValueError) as error:
-            say(f"Missing {entry.name}: {error}")
-            continue
-        runs += evaluation.of_task(entry, task, oracle_runs)
-        results = Results(
-            suite.name, described, tuple(runs), dataclasses.asdict(protocol)
+    candidates = [c for pool in named.values() for c in expand(pool)]
+    with locked(output):
+        training = RepeatedTraining(
+            output,
+            Path(trials).expanduser() if trials else output / "trials",
+            candidates,
+            protocol,
+            data_dir,
+            processes,
+            trust,
         )
-        write_results(output / RESULTS_FILE, results)
-    if not runs:
-        raise ValueError(
-            "A suite must have a task whose data are there, and a module that "
-            f"can be fine-tuned. Received: none of {len(described)} tasks."
-        )
-    return results
+        evaluation = _Evaluation(output, named, ways, training, trust)
+        described = tuple(entry.described for entry in suite.entries)
+        runs: list[Run] = []
+        for entry in suite.entries:
+            try:
+                task = entry.tuning(data_dir)
+            except (OSError, ValueError) as error:
+                say(f"Missing {entry.name}: {error}")
+                continue
+            runs += evaluation.of_task(entry, task, oracle_runs)
+            results = Results(
+                suite.name, described, tuple(runs), dataclasses.asdict(protocol)
+            )
+            write_results(output / RESULTS_FILE, results)
+        if not runs:
+            raise ValueError(
+                "A suite must have a task whose data are there, and a module "
+                "that can be fine-tuned. "
+                f"Received: none of {len(described)} tasks."
+            )
+        return results
 
 
 def _ways(

@@ -21,7 +21,9 @@ import numpy as np
 from keras import ops
 
 from keras_experts import files
+from keras_experts.checks import difference
 from keras_experts.domains import read_experts
+from keras_experts.locking import locked
 from keras_experts.models import experts as expert_models
 from keras_experts.models import heads
 from keras_experts.models.backbone import BitResNet
@@ -35,12 +37,14 @@ from keras_experts.saved_models.upstream_labels import load_label_prior
 MODEL_FILE = "model.keras"
 ADAPTERS_FILE = "adapters.npz"
 PRIOR_FILE = "label_prior.npy"
+METADATA_FILE = "metadata.json"
+CHECKPOINTS_FOLDER = "checkpoints"
 SAMPLES_FILE = SAMPLES_PATH.name
 
 
 def is_finished(directory: Path) -> bool:
-    """Tells whether a stage has left its whole result there."""
-    return (directory / "metadata.json").exists()
+    """Returns whether a stage has left its whole result there."""
+    return (directory / METADATA_FILE).exists()
 
 
 def save_model(model: keras.Model, directory: Path) -> None:
@@ -91,7 +95,7 @@ def load_baseline(workdir: str | Path) -> tuple[keras.Model, dict]:
             f"train_baseline). Received: {workdir}, which has no "
             "baseline/metadata.json."
         )
-    metadata = files.read_json(directory / "metadata.json")
+    metadata = files.read_json(directory / METADATA_FILE)
     return keras.saving.load_model(directory / MODEL_FILE), metadata
 
 
@@ -112,7 +116,7 @@ def load_epn(workdir: str | Path) -> tuple[keras.Model, dict] | None:
     directory = Path(workdir) / "epn"
     if not is_finished(directory):
         return None
-    metadata = files.read_json(directory / "metadata.json")
+    metadata = files.read_json(directory / METADATA_FILE)
     return keras.saving.load_model(directory / MODEL_FILE), metadata
 
 
@@ -137,7 +141,7 @@ def load_expert(
         baseline: `BitResNet` that adapters are put into a copy of.
     """
     directory = Path(workdir) / "experts" / kind / name
-    metadata = files.read_json(directory / "metadata.json")
+    metadata = files.read_json(directory / METADATA_FILE)
     if kind == "full":
         classifier = keras.saving.load_model(directory / MODEL_FILE)
         return heads.backbone_of(classifier), metadata
@@ -204,16 +208,18 @@ def merge_experts(workdir: str | Path, shares: list[str | Path]) -> list[str]:
         shares: folders of runs that trained shares of its experts.
 
     Returns:
-        "KIND/NAME" of the experts that were copied; those that the run has
-        already are left out.
+        "KIND/NAME" of the experts that were copied; those that the run already
+        has, made with the same settings, are not among them.
 
     Raises:
+        BlockingIOError: if one of the experts is being trained.
         FileNotFoundError: if there is no baseline, or a share has no expert.
-        ValueError: if an expert stands on another baseline.
+        ValueError: if an expert stands on another baseline, or differs from
+            one of the same name that the run already has.
     """
     workdir = Path(workdir)
     own = fingerprint(heads.backbone_of(load_baseline(workdir)[0]))
-    found = []
+    sources: dict[tuple[str, str], list[Path]] = {}
     for share in map(Path, shares):
         experts = list_experts(share)
         if not experts:
@@ -223,21 +229,56 @@ def merge_experts(workdir: str | Path, shares: list[str | Path]) -> list[str]:
             )
         for kind, name in experts:
             source = share / "experts" / kind / name
-            metadata = files.read_json(source / "metadata.json")
-            theirs = metadata["settings"]["baseline"]
+            theirs = _settings_of(source)["baseline"]
             if theirs != own:
                 raise ValueError(
                     "Experts to merge must have been trained on the run's own "
                     f"baseline. Received: {source}, on {theirs[:12]} and not "
                     f"{own[:12]}."
                 )
-            found.append((kind, name, source))
-    copied = []
-    for kind, name, source in found:
-        target = workdir / "experts" / kind / name
-        if not is_finished(target):
-            shutil.rmtree(target, ignore_errors=True)
-            with files.whole_folder(target) as folder:
-                shutil.copytree(source, folder, dirs_exist_ok=True)
-            copied.append(f"{kind}/{name}")
-    return copied
+            sources.setdefault((kind, name), []).append(source)
+    for (kind, name), folders in sources.items():
+        _check_equal([workdir / "experts" / kind / name, *folders])
+    return [
+        f"{kind}/{name}"
+        for (kind, name), (source, *_) in sources.items()
+        if _copy_expert(source, workdir / "experts" / kind / name)
+    ]
+
+
+def _settings_of(directory: Path) -> dict:
+    return files.read_json(directory / METADATA_FILE)["settings"]
+
+
+def _check_equal(directories: list[Path]) -> None:
+    """Raises unless all finished experts were made with the same settings."""
+    first, *others = filter(is_finished, directories)
+    for other in others:
+        different = difference(_settings_of(first), _settings_of(other))
+        if different:
+            raise ValueError(
+                "Experts of one name to merge must have been made with the "
+                f"same settings. Received: {first} and {other}, with "
+                f"{different}."
+            )
+
+
+def _copy_expert(source: Path, target: Path) -> bool:
+    """Copies an expert to a run, unless the run has it already.
+
+    What the run itself has trained of it is deleted only when the copy is
+    whole.
+    """
+    with locked(target):
+        if is_finished(target):
+            return False
+        with files.temporary_folder(target) as copy:
+            shutil.copytree(
+                source,
+                copy,
+                ignore=shutil.ignore_patterns(CHECKPOINTS_FOLDER, ".*"),
+                dirs_exist_ok=True,
+            )
+            files.move_contents(copy, target, last=METADATA_FILE)
+        shutil.rmtree(target / CHECKPOINTS_FOLDER, ignore_errors=True)
+    return True

@@ -1,6 +1,7 @@
 """The best of a run's states, by images that are held out of its training."""
 
 import dataclasses
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from keras_experts import files
 from keras_experts.checks import check_at_least
+from keras_experts.checks import first_line
 from keras_experts.console import say
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.tasks import Task
@@ -127,6 +129,18 @@ class BestState:
         return stop
 
     def restore(self) -> None:
-        """Gives the network the weights of its best state."""
-        with np.load(self._folder / WEIGHTS_FILE) as weights:
-            self._model.set_weights([weights[name] for name in weights.files])
+        """Sets the network's weights to those of its best state.
+
+        Raises:
+            ValueError: if the file of the weights cannot be read.
+        """
+        path = self._folder / WEIGHTS_FILE
+        try:
+            with open(path, "rb") as file, np.load(file) as arrays:
+                weights = [arrays[name] for name in arrays.files]
+        except (EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"The best weights in {path} cannot be read "
+                f"({first_line(error)}). Remove {self._folder} to train again."
+            ) from error
+        self._model.set_weights(weights)

@@ -114,12 +114,12 @@ class ExpertStage:
         return self.targets.mean()
 
     def settings_of(self, part: Slice) -> dict:
-        """Gives what one expert is made with."""
+        """Returns all that one expert follows from."""
         return {
             **self.settings,
-            "data": self.data.name,
             "synset": part.synset,
             "num_images": len(part.train),
+            "num_test_images": len(part.test),
         }
 
     def write(

@@ -36,6 +36,7 @@ from keras_experts.training.slices import label_slices
 from keras_experts.training.trainer import Trainer
 
 KINDS = ("adapter", "full")
+TRAINING_FOLDER, BEGUN_FILE = "training", "experts.json"
 
 
 @config.configurable
@@ -94,8 +95,9 @@ def train_experts(
 
     Raises:
         FileNotFoundError: if there is no baseline or no `experts.json`.
-        ValueError: if an argument is out of its range, or an expert is there
-            and was made with others.
+        BlockingIOError: if another process trains one of the experts.
+        ValueError: if an argument is out of its range, or there is a finished
+            expert of other settings or data.
         Stopped: if SIGTERM or Ctrl-C came; run it again to go on.
     """
     if kind not in KINDS:
@@ -136,13 +138,15 @@ def train_experts(
             "Experts must train on the classes of the baseline. Received: "
             f"{len(data.classes)} other classes in {data.name}."
         )
+    targets = data.targets(data.train, baseline["loss"])
+    settings["data"] = stages.describe_data(data, targets)
     stage = ExpertStage(
         folder=workdir / "experts" / kind,
         workdir=workdir,
         data=data,
         baseline=baseline,
         classifier=classifier,
-        targets=data.targets(data.train, baseline["loss"]),
+        targets=targets,
         example_loss=make_loss(baseline["loss"], label_smoothing),
         inputs=of_run(workdir, baseline),
         augmentation=augmentation,
@@ -157,22 +161,39 @@ def train_experts(
     )
     parts = slices(data, workdir, stage.baseline_features)
     parts = _named(parts, names)
-    todo = [
-        part
-        for part in parts
-        if stages.read_finished(
-            stage.folder / part.name, stage.settings_of(part)
-        )
-        is None
-    ]
-    if todo and kind == "adapter":
-        _train_bank(stage, parts, todo, experts_per_step, bottleneck_ratio)
-    elif todo:
-        _train_full(stage, todo)
+    with stages.writing_to(
+        [stage.folder / part.name for part in parts], strategy
+    ):
+        todo = [
+            part
+            for part in parts
+            if stages.read_finished(
+                stage.folder / part.name, stage.settings_of(part)
+            )
+            is None
+        ]
+        if todo and kind == "adapter":
+            _train_bank(stage, parts, todo, experts_per_step, bottleneck_ratio)
+        elif todo:
+            _train_full(stage, todo)
+        if distribution.is_chief(strategy):
+            _remove_finished_checkpoints(workdir)
     return [
-        files.read_json(stage.folder / part.name / "metadata.json")
+        files.read_json(stage.folder / part.name / run_folder.METADATA_FILE)
         for part in parts
     ]
+
+
+def _remove_finished_checkpoints(workdir: Path) -> None:
+    """Deletes checkpoints of banks of which all experts are finished."""
+    for path in workdir.glob(f"{TRAINING_FOLDER}/adapter-*/{BEGUN_FILE}"):
+        names = files.read_json(path)["names"]
+        folders = [workdir / "experts" / "adapter" / name for name in names]
+        if all(map(run_folder.is_finished, folders)):
+            shutil.rmtree(
+                path.parent / run_folder.CHECKPOINTS_FOLDER, ignore_errors=True
+            )
+            path.unlink(missing_ok=True)
 
 
 def _named(parts: list[Slice], names: Sequence[str] | None) -> list[Slice]:
@@ -231,7 +252,7 @@ def _train_bank(
     bottleneck_ratio: float,
 ) -> None:
     started = time.monotonic()
-    folder = stage.workdir / "training"
+    folder = stage.workdir / TRAINING_FOLDER
     folder /= f"adapter-{stages.digest([part.name for part in parts])}"
     todo = _as_begun(folder, parts, todo, distribution.is_chief(stage.strategy))
     plan = BatchPlan(
@@ -264,7 +285,6 @@ def _train_bank(
         folder,
         {
             **stage.settings,
-            "data": stage.data.name,
             "experts": {
                 part.name: [part.synset, len(part.train)] for part in todo
             },
@@ -289,9 +309,6 @@ def _train_bank(
             ),
             seconds,
         )
-    if distribution.is_chief(stage.strategy):
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        (folder / "experts.json").unlink()
 
 
 def _as_begun(
@@ -302,7 +319,7 @@ def _as_begun(
     Where a run was killed after it had written some of its experts, they are
     in its checkpoint all the same.
     """
-    path = folder / "experts.json"
+    path = folder / BEGUN_FILE
     if path.exists():
         begun = set(files.read_json(path)["names"])
         return [part for part in parts if part.name in begun]

@@ -1,13 +1,8 @@
 """Transfer: a module, a new head, and everything trains."""
 
-import contextlib
 import dataclasses
-import glob
-import hashlib
-import json
 import shutil
 import time
-from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,18 +28,22 @@ from keras_experts.training.best_state import BestState
 from keras_experts.training.best_state import Validation
 from keras_experts.training.classifier_module import write_classifier
 from keras_experts.training.classifier_module import write_text_classifier
+from keras_experts.training.output_folder import METRICS_FILE
+from keras_experts.training.output_folder import UNFINISHED
+from keras_experts.training.output_folder import new_output
+from keras_experts.training.output_folder import new_result
+from keras_experts.training.output_folder import unfinished_folder
 from keras_experts.training.rates import choose_recipe
 from keras_experts.training.recipe import Recipe
 from keras_experts.training.recipe_options import RecipeOptions
 from keras_experts.training.runtime import Runtime
 from keras_experts.training.transfer import Transfer
 from keras_experts.training.transfer_page import write_page
-from keras_experts.training.watching import METRICS_FILE
+from keras_experts.training.watching import METRICS_FILE as STEPS_FILE
 
 MODULE_FOLDER = "module"
 KERAS_FILE, LAST_FILE = "model.keras", "last.keras"
 CURVE_FILE, PAGE_FILE = "curve.jsonl", "report.html"
-UNFINISHED = ".unfinished-"
 
 
 @config.configurable
@@ -93,8 +92,8 @@ def finetune(
             `metrics.json` (with the confusion matrix of the test images),
             `curve.jsonl` (losses and rates), `report.html` (both as
             pictures) and `operative_config.gin`; with `validation` these are
-            of the best state, and `last.keras` is the last one. A killed run
-            goes on from what lies beside it.
+            of the best state, and `last.keras` is the last one. A run that was
+            killed goes on from `.unfinished/` in the folder.
         data_dir: str. The folder of TFDS data sets, or None.
         num_examples: int. Training images, at most; None for all.
         num_images: int. Images to train on, repeats counted, or None to
@@ -130,6 +129,7 @@ def finetune(
         dict. The content of `metrics.json`.
 
     Raises:
+        BlockingIOError: if another process writes to `output`.
         FileExistsError: if `output` holds something.
         FileNotFoundError: if the module or the task is not there.
         ValueError: if the module does not take the task's images, or a number
@@ -157,7 +157,7 @@ def finetune(
         raise ValueError(
             f"Fine-tuning runs on one machine. Received: strategy={strategy!r}."
         )
-    with files.whole_folder(output) as directory:
+    with new_output(output):
         if not isinstance(task, Task):
             columns = (text_column, label_column)
             task = load_task(task, data_dir, num_examples, *columns)
@@ -194,14 +194,14 @@ def finetune(
         recipe = next(iter(recipes.values()))
         settings |= dataclasses.asdict(recipe) | {"rates": list(recipes)}
         settings |= transfer.inputs.facts
-        unfinished = _unfinished(output, settings)
+        unfinished = unfinished_folder(output, settings)
         run = (seed, task.name, unfinished, settings)
-        with _gone_if_hopeless(unfinished):
-            recipe, rates = choose_recipe(transfer, task.train, recipes, *run)
-            best = None
-            if held_out is not None:
-                best = transfer.best_state(looks, held_out, unfinished)
-            training = transfer.fit(task.train, recipe, *run, best)
+        recipe, rates = choose_recipe(transfer, task.train, recipes, *run)
+        best = None
+        if held_out is not None:
+            best = transfer.best_state(looks, held_out, unfinished)
+        training = transfer.fit(task.train, recipe, *run, best)
+        directory = new_result(unfinished)
         if best is not None:
             last = with_named_inputs(transfer.float32_model())
             last.save(directory / LAST_FILE)
@@ -217,22 +217,11 @@ def finetune(
             "final_loss": finite_or_none(training.last_losses[0]),
             "seconds": round(time.monotonic() - started, 1),
         }
-        shutil.copyfile(unfinished / METRICS_FILE, directory / CURVE_FILE)
+        shutil.copyfile(unfinished / STEPS_FILE, directory / CURVE_FILE)
         _write(directory, transfer, task, metrics, arguments)
-    name = glob.escape(Path(output).name)
-    for left in Path(output).parent.glob(f"{name}{UNFINISHED}*"):
-        shutil.rmtree(left, ignore_errors=True)
+        files.move_contents(directory, output, last=METRICS_FILE)
+        shutil.rmtree(output / UNFINISHED, ignore_errors=True)
     return metrics
-
-
-@contextlib.contextmanager
-def _gone_if_hopeless(unfinished: Path) -> Iterator[None]:
-    """Removes what is unfinished of a run that would end so again."""
-    try:
-        yield
-    except (FloatingPointError, ValueError):
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
 
 
 def _write(
@@ -256,15 +245,7 @@ def _write(
     with_named_inputs(model).save(directory / KERAS_FILE)
     write_page(directory / PAGE_FILE, metrics, directory / CURVE_FILE)
     config.write_operative_config(directory, "finetune", arguments)
-    files.write_json(directory / "metrics.json", metrics)
-
-
-def _unfinished(output: str | Path, settings: dict) -> Path:
-    """Names where a run with these settings is found when it was killed."""
-    content = json.dumps(settings, sort_keys=True).encode()
-    digest = hashlib.sha256(content).hexdigest()[:8]
-    output = Path(output)
-    return output.with_name(f"{output.name}{UNFINISHED}{digest}")
+    files.write_json(directory / METRICS_FILE, metrics)
 
 
 def _told(best: BestState | None) -> dict:

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_experts import config
 from keras_experts.checks import check_at_least
+from keras_experts.checks import difference
 from keras_experts.console import say
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.preprocessing import resize
@@ -150,10 +151,11 @@ def for_baseline(
     if not handles.is_saved_model(folder):
         preprocessor(data.train, folder, settings)
     made = handles.read_metadata(str(folder)).get("settings")
-    if made != settings:
+    different = difference(made or {}, settings)
+    if different:
         raise ValueError(
             "A finished result stays as it is; use another --workdir or remove "
-            f"it. Received: {folder}, made with {made}."
+            f"it. Received: {folder}, made with {different}."
         )
     return of_texts(folder)
 

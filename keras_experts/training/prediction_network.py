@@ -76,8 +76,9 @@ def train_epn(
 
     Raises:
         FileNotFoundError: if there is no baseline or no `experts.json`.
-        ValueError: if an argument is out of its range, or the result is there
-            and was made with others.
+        BlockingIOError: if another process trains this network.
+        ValueError: if an argument is out of its range, or there is a finished
+            result of other settings or data.
         Stopped: if SIGTERM or Ctrl-C came; run it again to go on.
     """
     started = time.monotonic()
@@ -113,50 +114,54 @@ def train_epn(
         "seed": seed,
         "baseline": fingerprint(heads.backbone_of(baseline)),
     }
-    finished = stages.read_finished(directory, settings)
-    if finished is not None:
-        return finished
-    data = upstream()
-    inputs = of_images(metadata["image_size"])
-    sgd = NetworkSgd(
-        model,
-        make_loss("sigmoid"),
-        schedule(num_steps),
-        BatchPlan(1, num_steps, batch_size),
-        strategy,
-        options,
-        running.compile_replicas,
-    )
-    targets = data.expert_targets(data.train, synsets)
-    training = Trainer(sgd, strategy, running).fit(
-        [Stream(data.train, targets, stream_seed(seed, "epn"))],
-        inputs.augmented(augmentation),
-        "expert prediction",
-        directory,
-        {**settings, "data": data.name},
-    )
-    predictor = Predictor(model, strategy, running, inputs.plain, tf.sigmoid)
-    truth = data.expert_targets(data.test, synsets)
-    truth = truth(np.arange(data.test.num_examples))
-    probabilities = predictor(data.test)
-    result = {
-        "name": "epn",
-        "kind": "epn",
-        "dataset": data.name,
-        "experts": [domain.name for domain in domains],
-        "synsets": synsets,
-        **inputs.facts,
-        "num_images": data.train.num_examples,
-        "num_steps": num_steps,
-        "batch_size": batch_size,
-        "final_loss": finite_or_none(training.last_losses[0]),
-        "accuracy": float(np.mean((probabilities > 0.5) == (truth > 0.5))),
-        "calibration": calibration(probabilities, truth),
-        **stages.speed(training),
-        "seconds": round(time.monotonic() - started, 1),
-        "settings": settings,
-    }
-    if distribution.is_chief(strategy):
-        run_folder.save_model(model, directory)
-    stages.finish(directory, result, strategy)
-    return result
+    with stages.writing_to([directory], strategy):
+        data = upstream()
+        targets = data.expert_targets(data.train, synsets)
+        settings["data"] = stages.describe_data(data, targets)
+        finished = stages.read_finished(directory, settings)
+        if finished is not None:
+            return finished
+        inputs = of_images(metadata["image_size"])
+        sgd = NetworkSgd(
+            model,
+            make_loss("sigmoid"),
+            schedule(num_steps),
+            BatchPlan(1, num_steps, batch_size),
+            strategy,
+            options,
+            running.compile_replicas,
+        )
+        training = Trainer(sgd, strategy, running).fit(
+            [Stream(data.train, targets, stream_seed(seed, "epn"))],
+            inputs.augmented(augmentation),
+            "expert prediction",
+            directory,
+            settings,
+        )
+        predictor = Predictor(
+            model, strategy, running, inputs.plain, tf.sigmoid
+        )
+        truth = data.expert_targets(data.test, synsets)
+        truth = truth(np.arange(data.test.num_examples))
+        probabilities = predictor(data.test)
+        result = {
+            "name": "epn",
+            "kind": "epn",
+            "dataset": data.name,
+            "experts": [domain.name for domain in domains],
+            "synsets": synsets,
+            **inputs.facts,
+            "num_images": data.train.num_examples,
+            "num_steps": num_steps,
+            "batch_size": batch_size,
+            "final_loss": finite_or_none(training.last_losses[0]),
+            "accuracy": float(np.mean((probabilities > 0.5) == (truth > 0.5))),
+            "calibration": calibration(probabilities, truth),
+            **stages.speed(training),
+            "seconds": round(time.monotonic() - started, 1),
+            "settings": settings,
+        }
+        if distribution.is_chief(strategy):
+            run_folder.save_model(model, directory)
+        stages.finish(directory, result, strategy)
+        return result

@@ -79,8 +79,9 @@ def train_baseline(
         dict. The content of `metadata.json`.
 
     Raises:
-        ValueError: if an argument is out of its range, or the result is there
-            and was made with others.
+        BlockingIOError: if another process trains this baseline.
+        ValueError: if an argument is out of its range, or there is a finished
+            result of other settings or data.
         Stopped: if SIGTERM or Ctrl-C came; run it again to go on.
     """
     started = time.monotonic()
@@ -107,75 +108,73 @@ def train_baseline(
     }
     if preprocessor is not None:
         settings["preprocessor"] = stages.describe(preprocessor)
-    finished = stages.read_finished(directory, settings)
-    if finished is not None:
-        return finished
     running = runtime()
     strategy = running.make_strategy()
     keras.utils.set_random_seed(seed)
-    data = upstream()
-    inputs = for_baseline(workdir, data, image_size, preprocessor)
-    outputs = data.outputs(loss)
-    with strategy.scope(), stages.precision_of(precision):
-        features = heads.features_of(model(**inputs.network))
-        classifier = heads.add_head(features, len(outputs))
-    plan = BatchPlan(1, num_steps, batch_size)
-    sgd = NetworkSgd(
-        classifier,
-        example_loss,
-        schedule(num_steps),
-        plan,
-        strategy,
-        options,
-        running.compile_replicas,
-    )
-    targets = data.targets(data.train, loss)
-    stream = Stream(data.train, targets, stream_seed(seed, "baseline"))
-    training = Trainer(sgd, strategy, running).fit(
-        [stream],
-        inputs.augmented(augmentation),
-        "baseline",
-        directory,
-        {
-            **settings,
-            "data": data.name,
+    with stages.writing_to([directory], strategy):
+        data = upstream()
+        inputs = for_baseline(workdir, data, image_size, preprocessor)
+        outputs = data.outputs(loss)
+        targets = data.targets(data.train, loss)
+        settings["data"] = stages.describe_data(data, targets)
+        settings["outputs"] = stages.digest(outputs)
+        finished = stages.read_finished(directory, settings)
+        if finished is not None:
+            return finished
+        with strategy.scope(), stages.precision_of(precision):
+            features = heads.features_of(model(**inputs.network))
+            classifier = heads.add_head(features, len(outputs))
+        plan = BatchPlan(1, num_steps, batch_size)
+        sgd = NetworkSgd(
+            classifier,
+            example_loss,
+            schedule(num_steps),
+            plan,
+            strategy,
+            options,
+            running.compile_replicas,
+        )
+        stream = Stream(data.train, targets, stream_seed(seed, "baseline"))
+        training = Trainer(sgd, strategy, running).fit(
+            [stream],
+            inputs.augmented(augmentation),
+            "baseline",
+            directory,
+            settings,
+        )
+        predictor = Predictor(
+            classifier,
+            strategy,
+            running,
+            inputs.plain,
+            largest_of_first(len(data.classes)),
+        )
+        right = hits(predictor(data.test), data.class_targets(data.test))
+        metadata = {
+            "name": "baseline",
+            "kind": "baseline",
+            "dataset": data.name,
+            "loss": loss,
+            "classes": data.classes,
+            "class_names": data.train.class_names,
+            "outputs": outputs,
+            "hierarchy": data.hierarchy.name,
+            **inputs.facts,
+            "parameters": heads.backbone_of(classifier).count_params(),
             "num_images": data.train.num_examples,
-            "outputs": stages.digest(outputs),
-        },
-    )
-    predictor = Predictor(
-        classifier,
-        strategy,
-        running,
-        inputs.plain,
-        largest_of_first(len(data.classes)),
-    )
-    right = hits(predictor(data.test), data.class_targets(data.test))
-    metadata = {
-        "name": "baseline",
-        "kind": "baseline",
-        "dataset": data.name,
-        "loss": loss,
-        "classes": data.classes,
-        "class_names": data.train.class_names,
-        "outputs": outputs,
-        "hierarchy": data.hierarchy.name,
-        **inputs.facts,
-        "parameters": heads.backbone_of(classifier).count_params(),
-        "num_images": data.train.num_examples,
-        "num_steps": num_steps,
-        "batch_size": batch_size,
-        "final_loss": finite_or_none(training.last_losses[0]),
-        "top1": float(right.mean()),
-        **stages.speed(training),
-        "seconds": round(time.monotonic() - started, 1),
-        "settings": settings,
-    }
-    if distribution.is_chief(strategy):
-        shares = targets.mean()
-        run_folder.save_label_prior(label_prior(shares, shares), directory)
-        test = np.arange(data.test.num_examples)
-        write_samples(data.test, test, directory)
-        run_folder.save_model(classifier, directory)
-    stages.finish(directory, metadata, strategy)
-    return metadata
+            "num_steps": num_steps,
+            "batch_size": batch_size,
+            "final_loss": finite_or_none(training.last_losses[0]),
+            "top1": float(right.mean()),
+            **stages.speed(training),
+            "seconds": round(time.monotonic() - started, 1),
+            "settings": settings,
+        }
+        if distribution.is_chief(strategy):
+            shares = targets.mean()
+            run_folder.save_label_prior(label_prior(shares, shares), directory)
+            test = np.arange(data.test.num_examples)
+            write_samples(data.test, test, directory)
+            run_folder.save_model(classifier, directory)
+        stages.finish(directory, metadata, strategy)
+        return metadata

@@ -5,21 +5,26 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
 
 import gin
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_experts import config
 from keras_experts import files
 from keras_experts.checks import check_at_least
+from keras_experts.checks import difference
 from keras_experts.console import say
+from keras_experts.data.label_rows import Targets
+from keras_experts.data.upstream import Upstream
+from keras_experts.locking import locked
 from keras_experts.models import run_folder
 from keras_experts.training import distribution
-from keras_experts.training.checkpoints import difference
 from keras_experts.training.trainer import Training
 
 # What a file holds, and not where it lies or how it is read.
@@ -51,18 +56,56 @@ def check_lengths(num_steps: int, batch_size: int) -> None:
     check_at_least(num_steps=(num_steps, 1), batch_size=(batch_size, 1))
 
 
-def read_finished(directory: Path, settings: dict) -> dict | None:
-    """Reads the metadata of a result that is there already.
+def describe_data(data: Upstream, targets: Targets) -> dict:
+    """Describes upstream data by what can be compared without its images.
 
-    Returns:
-        dict, or None where there is no finished result.
+    Args:
+        data: Upstream.
+        targets: Targets of its training images.
+    """
+    num_images = data.train.num_examples
+    counts = np.rint(targets.mean() * num_images).astype(int)
+    return {
+        "name": data.name,
+        "num_images": num_images,
+        "num_test_images": data.test.num_examples,
+        "images_per_output": digest(map(str, counts)),
+    }
+
+
+@contextlib.contextmanager
+def writing_to(
+    directories: Sequence[Path], strategy: tf.distribute.Strategy
+) -> Iterator[None]:
+    """Keeps other runs from writing to the folders of a stage's results.
 
     Raises:
-        ValueError: if it was made with other settings.
+        BlockingIOError: if another run writes to one of them.
+    """
+    with contextlib.ExitStack() as locks:
+        if distribution.is_chief(strategy):
+            for directory in directories:
+                locks.enter_context(locked(directory))
+        yield
+
+
+def read_finished(directory: Path, settings: dict) -> dict | None:
+    """Reads the metadata of a finished result.
+
+    Args:
+        directory: folder of the result.
+        settings: dict of all that the result would follow from now, the data
+            included.
+
+    Returns:
+        dict, or None if there is no finished result.
+
+    Raises:
+        ValueError: if it was made with other settings or on other data.
     """
     if not run_folder.is_finished(directory):
         return None
-    metadata = files.read_json(directory / "metadata.json")
+    metadata = files.read_json(directory / run_folder.METADATA_FILE)
     # As they come back from a file: tuples are lists there.
     settings = json.loads(json.dumps(settings))
     different = difference(metadata.get("settings", {}), settings)
@@ -72,13 +115,13 @@ def read_finished(directory: Path, settings: dict) -> dict | None:
             f"it. Received: {directory}, made with {different}."
         )
     # Of a run that was killed after it was finished.
-    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
-    say(f"It is there already: {directory}")
+    shutil.rmtree(directory / run_folder.CHECKPOINTS_FOLDER, ignore_errors=True)
+    say(f"The finished result in {directory} is kept; nothing is trained.")
     return metadata
 
 
-def digest(names: Sequence[str]) -> str:
-    """Gives a short hash of a list of names."""
+def digest(names: Iterable[str]) -> str:
+    """Returns a short hash of a list of names."""
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
 
 
@@ -91,8 +134,10 @@ def finish(
     """
     if distribution.is_chief(strategy):
         config.write_operative_config(directory)
-        files.write_json(directory / "metadata.json", metadata)
-        shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+        files.write_json(directory / run_folder.METADATA_FILE, metadata)
+        shutil.rmtree(
+            directory / run_folder.CHECKPOINTS_FOLDER, ignore_errors=True
+        )
     distribution.sum_over_workers(strategy, [0])
 
 

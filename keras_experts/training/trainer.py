@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_experts.console import Bar
 from keras_experts.console import progress
 from keras_experts.data.streams import Stream
+from keras_experts.models.run_folder import CHECKPOINTS_FOLDER
 from keras_experts.training import distribution
 from keras_experts.training.checkpoints import Checkpoints
 from keras_experts.training.runtime import Runtime
@@ -100,7 +101,9 @@ class Trainer:
         self._last_losses = np.full(self.plan.num_streams, np.nan, np.float32)
         checkpoints = None
         if folder is not None:
-            checkpoints = Checkpoints(folder / "checkpoints", settings or {})
+            checkpoints = Checkpoints(
+                folder / CHECKPOINTS_FOLDER, settings or {}
+            )
             if not self._restore(checkpoints):
                 self._save(checkpoints, 0)
         source = Source(

@@ -57,6 +57,25 @@ def test_train_and_test_folders_are_taken(image_folder, tmp_path):
     assert task.train.num_examples == task.test.num_examples == 30
 
 
+def test_folder_of_a_class_whose_name_is_not_utf8_is_refused(tmp_path):
+    (tmp_path / "cat").mkdir()
+    os.mkdir(os.fsencode(tmp_path) + b"/caf\xe9")
+    message = rf"valid UTF-8; rename it. Received: {tmp_path}/caf\\udce9."
+    with pytest.raises(ValueError, match=message):
+        load_task(tmp_path)
+    os.mkdir(os.fsencode(tmp_path) + b"/caf\xe9/a")
+    with pytest.raises(ValueError, match="valid UTF-8"):
+        load_task(tmp_path / "caf\udce9")
+
+
+def test_names_of_a_task_must_be_utf8(rng):
+    images = from_arrays(
+        rng.integers(0, 255, (2, 4, 4, 3), np.uint8), [0, 1], ["a", "b\udce9"]
+    )
+    with pytest.raises(ValueError, match=r"a class must be.*: b\\udce9"):
+        Task("name", images, images)
+
+
 @pytest.fixture
 def photos(image_folder, tmp_path):
     """A copy of the folder of images, to damage."""

@@ -14,6 +14,7 @@ from keras_experts.evaluation.evaluating import evaluate
 from keras_experts.evaluation.protocol import Protocol
 from keras_experts.evaluation.results import read_results
 from keras_experts.evaluation.suites import SuiteEntry
+from keras_experts.locking import locked
 from keras_experts.training.transfer import Transfer
 from tests.selection.modules import mean
 from tests.selection.modules import save_module
@@ -125,6 +126,13 @@ def test_modules_reach_the_strategies_as_they_were_named(
         methods = ("knn", "knn@same")
         evaluate(suite, [small_pool], tmp_path, methods, ONCE, pools=pools)
     assert named == [[small_pool]] * 4  # two tasks, two pools
+
+
+def test_output_of_an_evaluation_that_runs_is_refused(
+    suite, small_pool, tmp_path
+):
+    with locked(tmp_path), pytest.raises(BlockingIOError, match=str(tmp_path)):
+        evaluate(suite, [small_pool], tmp_path, ("baseline",), ONCE)
 
 
 def long_evaluation(suite, pool, output, *more):

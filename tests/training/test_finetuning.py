@@ -91,8 +91,8 @@ def test_keras_file_is_the_module(finetuned, rng):
     np.testing.assert_allclose(model(images), module(images), atol=1e-4)
 
 
-def test_stopped_run_goes_on_and_ends_the_same(
-    baseline_module, tmp_path, monkeypatch
+def test_stopped_run_with_a_damaged_checkpoint_ends_the_same(
+    baseline_module, tmp_path, monkeypatch, capfd
 ):
     def run(name):
         return keras_experts.finetune(
@@ -116,15 +116,25 @@ def test_stopped_run_goes_on_and_ends_the_same(
     monkeypatch.setattr(watching.Watcher, "write", stopping)
     with pytest.raises(Stopped, match="of 20; run again to go on"):
         run("stopped")
-    assert not (tmp_path / "stopped").exists()
+    names = [path.name for path in (tmp_path / "stopped").iterdir()]
+    assert names == [".unfinished"]
+    paths = (tmp_path / "stopped").glob(".unfinished/*/checkpoints/*.npz")
+    before, newest = sorted(paths)
+    newest.write_bytes(newest.read_bytes()[:-100])
     monkeypatch.setattr(watching.Watcher, "write", write)
     found = run("stopped")
     for key in ("final_loss", "accuracy", "train_accuracy", "confusion"):
         assert found[key] == whole[key]
+    names, others = (
+        {path.name for path in (tmp_path / run).iterdir()}
+        for run in ("stopped", "whole")
+    )
+    assert names == others
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "stopped",
         "whole",
     ]
+    assert f"{newest} cannot be read" in capfd.readouterr().err
 
 
 def test_whole_network_moved(finetuned, baseline_module):
@@ -207,18 +217,30 @@ def test_first_training_has_the_chosen_or_given_settings(
     assert seen == steps
 
 
-def test_nothing_is_left_of_a_failed_run(baseline_module, tmp_path):
-    with pytest.raises(FloatingPointError):
-        keras_experts.finetune(
+def test_work_of_a_diverged_run_stays_until_another_succeeds(
+    baseline_module, tmp_path
+):
+    output = tmp_path / "out"
+
+    def run(rate):
+        return keras_experts.finetune(
             baseline_module,
             synthetic.digits_task(100),
-            tmp_path / "out",
-            num_images=640,
+            output,
+            num_images=160,
             batch_size=16,
-            base_learning_rate=1e38,
+            base_learning_rate=rate,
             compile=False,
         )
-    assert list(tmp_path.iterdir()) == []
+
+    with pytest.raises(FloatingPointError):
+        run(1e38)
+    assert list(output.glob(".unfinished/*/checkpoints/step-*.npz"))
+    run(0.1)
+    assert sorted(path.name for path in output.iterdir()) == [
+        *("curve.jsonl", "metrics.json", "model.keras", "module"),
+        *("operative_config.gin", "report.html"),
+    ]
 
 
 def test_module_without_variables_is_refused(tmp_path):

@@ -11,6 +11,7 @@ from keras_experts import files
 from keras_experts.data import synthetic
 from keras_experts.exporting.collection import export_run
 from keras_experts.exporting.collection_writer import Publication
+from keras_experts.locking import locked
 from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.bit_weights import named_variables
@@ -75,6 +76,38 @@ def test_adapters_train_and_the_backbone_stays(baseline_run):
         folder = baseline_run / "experts" / "adapter" / name
         saved = read_npz(folder / run_folder.ADAPTERS_FILE)
         assert np.abs(saved["adapter1/up"]).max() > 0
+
+
+def test_finished_experts_are_not_taken_for_those_of_other_data(
+    run_dir, tmp_path
+):
+    shutil.copytree(run_dir, tmp_path, dirs_exist_ok=True)
+    message = "A finished result stays.*data.num_images 68 there, 102 here"
+    with pytest.raises(ValueError, match=message):
+        train_experts(tmp_path, "synthetic_upstream.num_train=3")
+
+
+def test_expert_that_another_process_trains_is_not_trained_here(
+    baseline_run,
+):
+    with locked(baseline_run / "experts" / "adapter" / "form"):
+        with pytest.raises(BlockingIOError, match="adapter/form. Wait"):
+            train_experts(baseline_run)
+
+
+def test_checkpoints_of_a_bank_killed_after_its_last_expert_are_deleted(
+    baseline_run, monkeypatch
+):
+    with monkeypatch.context() as killed:
+        name = "_remove_finished_checkpoints"
+        killed.setattr(experts, name, lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train_experts(baseline_run)
+    (folder,) = (baseline_run / "training").iterdir()
+    assert list((folder / "checkpoints").iterdir())
+    train_experts(baseline_run)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"metrics.jsonl", "tensorboard"}
 
 
 def test_full_expert_is_the_whole_baseline_moved(baseline_run):

@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss
 from keras_experts import config
 from keras_experts import files
 from keras_experts.data import synthetic
+from keras_experts.locking import locked
 from keras_experts.models import experts as expert_models
 from keras_experts.models import run_folder
 from keras_experts.saved_models.upstream_labels import label_prior
@@ -182,12 +183,16 @@ def test_prediction_network_tells_its_calibration(run_dir, tmp_path):
     questions = sum(b["num_questions"] for b in result["calibration"]["bins"])
     assert questions == 34 * 2
     assert 0 <= result["accuracy"] <= 1
+    params.append("synthetic_upstream.num_train = 3")
+    config.parse(["papers/iclr2021/in21k_epn.gin"], params)
+    with pytest.raises(ValueError, match="num_images 68 there, 102 here"):
+        prediction_network.train_epn(tmp_path)
     written = json.loads((tmp_path / "epn" / "metadata.json").read_text())
     assert written["calibration"] == result["calibration"]
     assert (tmp_path / "epn" / "model.keras").exists()
 
 
-def test_shares_merge_into_one_bank(run_dir, tmp_path):
+def test_shares_merge_into_one_bank(run_dir, tmp_path, monkeypatch):
     share = tmp_path / "share"
     run = tmp_path / "run"
     for folder in (share, run):
@@ -196,7 +201,19 @@ def test_shares_merge_into_one_bank(run_dir, tmp_path):
     experts = "experts/adapter"
     shutil.copytree(run_dir / experts / "form", run / experts / "form")
     shutil.copytree(run_dir / experts / "surface", share / experts / "surface")
+    unfinished = run / experts / "surface" / "checkpoints"
+    unfinished.mkdir(parents=True)
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(shutil, "copytree", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_folder.merge_experts(run, [share])
+    assert [path.name for path in unfinished.parent.iterdir()] == [
+        "checkpoints"
+    ]
+    with locked(unfinished.parent), pytest.raises(BlockingIOError):
+        run_folder.merge_experts(run, [share])
     assert run_folder.merge_experts(run, [share]) == ["adapter/surface"]
+    assert not unfinished.exists()
     assert run_folder.merge_experts(run, [share]) == []
     bank, names = run_folder.load_bank(run)
     assert names == ["form", "surface"]
@@ -204,6 +221,18 @@ def test_shares_merge_into_one_bank(run_dir, tmp_path):
     stacked = expert_models.stacked_variables(bank)
     for name in saved.files:
         np.testing.assert_array_equal(stacked[name][1], saved[name])
+
+
+def test_expert_that_differs_from_the_run_s_own_is_not_merged(
+    run_dir, tmp_path
+):
+    shutil.copytree(run_dir, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "experts" / "adapter" / "form" / "metadata.json"
+    metadata = files.read_json(path)
+    metadata["settings"]["seed"] = 7
+    files.write_json(path, metadata)
+    with pytest.raises(ValueError, match="seed 0 there, 7 here"):
+        run_folder.merge_experts(run_dir, [tmp_path])
 
 
 def test_half_a_merge_is_no_expert(run_dir, tmp_path):

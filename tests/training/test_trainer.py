@@ -1,9 +1,11 @@
 """Runs through kills, signals, full disks and checkpoints that do not fit."""
 
+import errno
 import functools
 import io
 import json
 import math
+import os
 import resource
 import shutil
 import signal
@@ -15,6 +17,7 @@ import pytest
 from PIL import Image
 
 from keras_experts import files
+from keras_experts.checks import difference
 from keras_experts.data.label_rows import LabelRows
 from keras_experts.data.label_rows import Targets
 from keras_experts.data.labeled_images import from_contents
@@ -26,7 +29,6 @@ from keras_experts.models import run_folder
 from keras_experts.models.bit_weights import read_npz
 from keras_experts.training.bank_sgd import BankSgd
 from keras_experts.training.checkpoints import Checkpoints
-from keras_experts.training.checkpoints import difference
 from keras_experts.training.distribution import make_strategy
 from keras_experts.training.evaluation import Predictor
 from keras_experts.training.losses import make_loss
@@ -76,6 +78,9 @@ def test_stopped_and_killed_baseline_ends_bit_equal(
     folder = tmp_path / "baseline"
     process = start_stage("baseline", tmp_path, *RUN)
     wait_for_step(tmp_path, 8, process)
+    message = f"Another process is writing to {folder}. Wait"
+    with pytest.raises(BlockingIOError, match=message):
+        child.train("baseline", tmp_path, *RUN)
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=100)
     assert process.returncode == 1
@@ -87,6 +92,8 @@ def test_stopped_and_killed_baseline_ends_bit_equal(
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
+    newest = max((folder / "checkpoints").glob("step-*.npz"))
+    newest.write_bytes(newest.read_bytes()[:-100])
     losses = run_stage("baseline", tmp_path, *RUN)
     assert 0 < len(losses) <= 80 - stopped
     whole = files.read_json(unbroken / "losses.json")
@@ -100,7 +107,8 @@ def test_stopped_and_killed_baseline_ends_bit_equal(
     rows = (folder / METRICS_FILE).read_text().splitlines()
     steps = [json.loads(row)["step"] for row in rows]
     assert steps == sorted(set(steps)) and steps[-1] == 80
-    assert not (folder / "checkpoints").exists()
+    names = {path.name for path in folder.iterdir()}
+    assert not names & {"checkpoints", ".lock"}
 
 
 def test_killed_bank_ends_bit_equal(start_stage, run_stage, run_dir, tmp_path):
@@ -134,35 +142,77 @@ def test_full_disk_leaves_the_last_checkpoint(tmp_path):
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(OSError, match="step-000000010.npz stays"):
+        with pytest.raises(OSError) as caught:
             checkpoints.save(20, {"w": np.ones(10_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
+    assert str(caught.value) == (
+        f"Could not write the checkpoint to {tmp_path}/step-000000020.npz: "
+        "file too large. Run again to go on from step 10."
+    )
     assert [p.name for p in tmp_path.iterdir()] == ["step-000000010.npz"]
     step, state = checkpoints.restore({"w": (3,)})
     assert step == 10
     np.testing.assert_array_equal(state["w"], np.ones(3))
 
 
-def test_truncated_checkpoint_is_refused_with_its_name(tmp_path):
-    checkpoints = Checkpoints(tmp_path, {})
-    checkpoints.save(10, {"w": np.ones(1000)})
-    path = tmp_path / "step-000000010.npz"
+def test_cause_of_a_checkpoint_that_cannot_be_written_is_named(
+    tmp_path, monkeypatch
+):
+    def fail(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(OSError) as caught:
+        Checkpoints(tmp_path, {}).save(20, {"w": np.ones(3)})
+    assert str(caught.value) == (
+        f"Could not write the checkpoint to {tmp_path}/step-000000020.npz: "
+        "no space left on device."
+    )
+
+
+def truncate(path):
     path.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(ValueError, match="must be whole.*step-000000010.npz"):
-        checkpoints.restore({"w": (1000,)})
 
 
-def test_checkpoint_with_a_flipped_bit_is_refused(tmp_path):
-    checkpoints = Checkpoints(tmp_path, {})
-    checkpoints.save(10, {"w": np.ones(1000)})
-    path = tmp_path / "step-000000010.npz"
+def flip_a_bit(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="must be whole"):
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit])
+def test_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    damage, tmp_path, capfd
+):
+    shapes = {"w": (1000,)}
+    Checkpoints(tmp_path, {}).save(10, {"w": np.full(1000, 1.0)})
+    Checkpoints(tmp_path, {}).save(20, {"w": np.full(1000, 2.0)})
+    damaged = tmp_path / "step-000000020.npz"
+    damage(damaged)
+    checkpoints = Checkpoints(tmp_path, {})
+    step, state = checkpoints.restore(shapes)
+    assert step == 10 and (state["w"] == 1.0).all()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"The checkpoint {damaged} cannot be read (")
+    assert line.endswith("; training goes on from step-000000010.npz.")
+    # The damaged one is not counted as one of the two that are kept.
+    checkpoints.save(12, state)
+    checkpoints.save(14, state)
+    steps = [int(path.stem[5:]) for path in tmp_path.iterdir()]
+    assert sorted(steps) == [12, 14, 20]
+
+
+def test_nothing_is_deleted_where_no_checkpoint_can_be_read(tmp_path):
+    checkpoints = Checkpoints(tmp_path, {})
+    for step in (10, 20):
+        checkpoints.save(step, {"w": np.ones(1000)})
+        truncate(tmp_path / f"step-0000000{step}.npz")
+    message = f"None of the 2 checkpoints in {tmp_path} can.*Remove the folder"
+    with pytest.raises(ValueError, match=message):
         checkpoints.restore({"w": (1000,)})
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_checkpoint_of_other_settings_is_refused_with_the_difference(tmp_path):
@@ -178,7 +228,6 @@ def test_checkpoint_of_other_settings_is_refused_with_the_difference(tmp_path):
 
 def test_only_the_last_two_checkpoints_are_kept(tmp_path):
     checkpoints = Checkpoints(tmp_path, {})
-    (tmp_path / ".tmp-killed").mkdir()
     for step in (1, 2, 3):
         checkpoints.save(step, {"w": np.ones(1)})
     names = sorted(path.name for path in tmp_path.iterdir())
@@ -192,10 +241,27 @@ def test_difference_names_what_is_missing():
     )
 
 
-def test_finished_result_of_other_settings_is_not_taken(unbroken):
-    message = "A finished result stays as it is.*seed 0 there, 7 here"
+@pytest.mark.parametrize(
+    ("param", "difference"),
+    [
+        ("SEED = 7", "seed 0 there, 7 here"),
+        (
+            "synthetic_upstream.num_train = 5",
+            r"data.images_per_output '.*data.num_images 136 there, 170 here",
+        ),
+        (
+            "synthetic_upstream.num_test = 2",
+            "data.num_test_images 34 there, 68 here",
+        ),
+    ],
+)
+def test_finished_result_of_other_settings_or_data_is_not_taken(
+    param, difference, unbroken, tmp_path
+):
+    shutil.copytree(unbroken / "baseline", tmp_path / "baseline")
+    message = f"A finished result stays as it is.*{difference}"
     with pytest.raises(ValueError, match=message):
-        child.train("baseline", unbroken, *RUN, "SEED = 7")
+        child.train("baseline", tmp_path, *RUN, param)
 
 
 def test_run_leaves_metrics_and_tensorboard_scalars(unbroken):

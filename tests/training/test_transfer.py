@@ -273,13 +273,13 @@ def test_changed_images_are_not_taken_for_those_of_a_killed_run(
     from keras_experts.training import finetuning
 
     names = []
-    found = finetuning._unfinished
+    found = finetuning.unfinished_folder
 
     def noted(output, settings):
         names.append(found(output, settings).name)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(finetuning, "_unfinished", noted)
+    monkeypatch.setattr(finetuning, "unfinished_folder", noted)
     task = synthetic.digits_task(30)
     images = task.train.read(np.arange(30)).copy()
     images[-1] = 255 - images[-1]  # one that is held out

@@ -103,7 +103,9 @@ def difference(theirs: dict, ours: dict, limit: int = 5) -> str:
     """
     found = []
     theirs, ours = _flat(theirs), _flat(ours)
-    for name in sorted(theirs.keys() | ours.keys()):
+    # Settings of the whole run come first: those of its parts may be many.
+    names = theirs.keys() | ours.keys()
+    for name in sorted(names, key=lambda name: (name.count("."), name)):
         there, here = theirs.get(name), ours.get(name)
         if there != here:
             found.append(f"{name} {there!r} there, {here!r} here")

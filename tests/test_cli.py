@@ -255,9 +255,11 @@ def failing(tmp_path, image_folder, baseline_module, run_dir):
         command += ["--base_learning_rate", 0.1]
         return [*command, "--output", tmp_path / "output"]
 
+    run = shutil.copytree(run_dir, tmp_path / "run")
+
     def train(stage, *more):
         file = f"stages/demo_{stage.removeprefix('train_')}.gin"
-        return [stage, "--gin_file", file, "--workdir", run_dir, *more]
+        return [stage, "--gin_file", file, "--workdir", run, *more]
 
     def train_one_expert(synset):
         workdir = tmp_path / "one_expert"

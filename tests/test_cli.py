@@ -150,17 +150,18 @@ def test_stages_do_nothing_again(capfd, run_dir, tmp_path):
         assert result in out
 
 
-def test_names_are_printed_on_any_terminal(monkeypatch):
+def test_names_are_printed_on_any_terminal(monkeypatch, tmp_path):
     rows = [
         {"file": name, "class": "größe", "probability": 0.5}
         for name in ("caf\udce9.png", "café.png")
     ]
-    monkeypatch.setattr(prediction, "predict", lambda *_: rows)
+    monkeypatch.setattr(prediction, "predict", lambda *_, **__: rows)
+    command = ["predict", "--model", str(tmp_path), str(tmp_path)]
     for encoding in ("ascii", "utf-8"):
         printed = io.BytesIO()
         stdout = io.TextIOWrapper(printed, encoding=encoding)
         monkeypatch.setattr(sys, "stdout", stdout)
-        assert cli.main(["predict", "--model", "m", "x.png"]) == 0
+        assert cli.main(command) == 0
         stdout.flush()
         text = printed.getvalue().decode(encoding)
         assert "caf\\udce9.png" in text

@@ -122,6 +122,17 @@ def test_training_stops_when_nothing_gets_better_and_the_best_is_kept(
     assert model.value == 20
 
 
+def test_best_weights_that_cannot_be_read_are_named_and_stay(tmp_path):
+    best = BestState(Validation(0.2, 1), lambda: 0.5, Weights(), tmp_path)
+    best.look(1)
+    path = tmp_path / "best.npz"
+    path.write_bytes(path.read_bytes()[:-20])
+    message = f"The best weights in {path} cannot be read .*Remove {tmp_path} "
+    with pytest.raises(ValueError, match=message):
+        best.restore()
+    assert path.exists()
+
+
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [

@@ -1,7 +1,9 @@
 """Checks of arguments, and what is said about errors that are not ours."""
 
 import math
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 # TensorFlow puts a traced function before its reason and an operation after.
@@ -59,6 +61,18 @@ def check_utf8(what: str, name: str | Path) -> None:
         raise ValueError(
             f"{what} must be valid UTF-8; rename it. Received: {printable}."
         ) from None
+
+
+def as_list(values: object) -> list:
+    """Returns the values as a list, in which a single one stands alone.
+
+    A text or a path is one value, not its characters.
+    """
+    if isinstance(values, str | os.PathLike) or not isinstance(
+        values, Iterable
+    ):
+        return [values]
+    return list(values)
 
 
 def check_local(path: object, what: str) -> None:

@@ -162,6 +162,52 @@ def image_folder(tmp_path_factory):
     return folder
 
 
+@pytest.fixture
+def odd_folder(image_folder, tmp_path):
+    """The folder of images with one file of each odd kind added.
+
+    36 images are to be found, of three classes.
+    """
+    from PIL import Image
+
+    photos = shutil.copytree(image_folder, tmp_path / "photos")
+    dog = photos / "dog"
+    images = [Image.open(path).copy() for path in sorted(dog.glob("*.png"))]
+
+    def add(number, path, kind):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        images[number].rotate(90, expand=True).save(path, kind)
+
+    # Images under other endings, without one, and behind a link.
+    add(0, dog / "a.ppm", "PPM")
+    add(1, dog / "b.jp2", "JPEG2000")
+    add(2, dog / "c.jpe", "JPEG")
+    add(3, dog / "ending_of_none", "PNG")
+    add(4, dog / "photo.dat", "WEBP")
+    add(5, tmp_path / "outside" / "d.png", "PNG")
+    (dog / "linked").symlink_to(tmp_path / "outside")
+    # System folders with thumbnails in them, and system files.
+    for name in ("@eaDir", ".thumbnails", "__MACOSX", "$RECYCLE.BIN"):
+        add(6, photos / name / "a.png", "PNG")
+    add(7, dog / ".ipynb_checkpoints" / "a.png", "PNG")
+    for name in ("Thumbs.db", ".DS_Store", "._0.png", "desktop.ini"):
+        (dog / name).write_bytes(b"system")
+    # Files that are not images, and images that nothing reads.
+    (dog / "notes.txt").write_bytes(b"BMW")
+    (photos / "clip.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
+    os.mkfifo(dog / "pipe.png")
+    (dog / "e.png").write_bytes((dog / "0.png").read_bytes()[:60])
+    (dog / "f.jpg").write_bytes(b"")
+    (dog / "g.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    add(8, dog / "h.nef", "TIFF")
+    # Links that lead nowhere or round, and an image of no class.
+    (dog / "self.png").symlink_to(dog / "self.png")
+    (dog / "nowhere.png").symlink_to(dog / "nothing.png")
+    (dog / "round").symlink_to(photos)
+    add(9, photos / "loose.png", "PNG")
+    return photos
+
+
 @pytest.fixture(scope="session")
 def text_files(make_once):
     """Upstream texts of five nodes with their hierarchy, and a task."""

@@ -137,6 +137,25 @@ def test_finetune_and_predict(capfd, baseline_module, image_folder, tmp_path):
     code, out, err = keras_experts(capfd, *command, "--json", "-")
     assert (code, err) == (0, [])
     assert len(json.loads(out)) == 30
+    # A file that was named and cannot be read is a failure, the last thing.
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    files = (image_folder / "cat" / "0.png", tmp_path / "bad.png")
+    command = (*command[:-1], *files, "--json", "-")
+    code, out, err = keras_experts(capfd, *command)
+    assert code == 1
+    good, bad = json.loads(out)
+    assert "error" not in good
+    assert (bad["file"], bad["class"]) == (str(tmp_path / "bad.png"), None)
+    assert bad["error"] == "not an image of a known kind"
+    assert len(err) == 2 and err[0].startswith(
+        "classified 1 image; skipped 1 file"
+    )
+    assert "must be readable. Received: " in err[1] and "bad.png" in err[1]
+    # One that was found in a folder is told of alone.
+    (tmp_path / "good.png").write_bytes(files[0].read_bytes())
+    command = (*command[:3], tmp_path, "--json", "-")
+    code, out, err = keras_experts(capfd, *command)
+    assert code == 0 and len(json.loads(out)) == 2 and len(err) == 1
 
 
 def test_stages_do_nothing_again(capfd, run_dir, tmp_path):

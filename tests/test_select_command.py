@@ -208,3 +208,14 @@ def test_ctrl_c_ends_a_selection_in_two_processes(
     assert process.wait(30) == 1
     assert log.read_text().splitlines()[-1] == "Interrupted."
     assert "Left out" not in log.read_text()
+
+
+def test_select_says_in_one_line_what_it_skipped(select, pool, odd_folder):
+    modules = (pool.parent / "colour", pool.parent / "grey")
+    code, out, err = select(modules=modules, task=(odd_folder,))
+    assert code == 0 and out
+    (line,) = [line for line in err.splitlines() if "skipped" in line]
+    assert line.startswith(
+        "photos: 36 images in 3 classes; skipped 14 files and 6 folders: "
+    )
+    assert "3 not images (clip.mp4; dog/notes.txt; dog/pipe.png)" in line

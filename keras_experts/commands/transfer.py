@@ -163,16 +163,25 @@ def predict(options) -> None:
     rows = predict(
         options.model, options.files, options.trust, options.text_column
     )
-    if give_json(options.json, rows):
-        return
-    print_table(
-        "Predictions",
-        ("file", "class", "probability"),
-        [
-            (_example_name(r), r["class"], percent(r["probability"]))
-            for r in rows
-        ],
-    )
+    if not give_json(options.json, rows):
+        print_table(
+            "Predictions",
+            ("file", "class", "probability"),
+            [
+                (_example_name(r), r["class"], percent(r["probability"]))
+                for r in rows
+                if "error" not in r
+            ],
+        )
+    unread = [row for row in rows if "error" in row]
+    named = [row for row in unread if row["named"]]
+    if named or len(unread) == len(rows):
+        first, *others = named or unread
+        raise ValueError(
+            "Each file to classify must be readable. Received: "
+            f"{first['file']} ({first['error']})"
+            + (f", and {len(others)} others that are not." if others else ".")
+        )
 
 
 def _example_name(row: dict) -> str:

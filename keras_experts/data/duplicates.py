@@ -1,6 +1,12 @@
 """Exact copies among the examples of a task, images or texts."""
 
+import dataclasses
+
 import numpy as np
+
+from keras_experts.console import say
+from keras_experts.data.fingerprints import digests as digests_of
+from keras_experts.data.tasks import Task
 
 
 def duplicate_groups(digests: np.ndarray) -> np.ndarray:
@@ -33,6 +39,41 @@ def is_copy_of(digests: np.ndarray, others: np.ndarray) -> np.ndarray:
         Bool array `(n,)`.
     """
     return np.isin(_as_items(digests), _as_items(others))
+
+
+def without_copies(task: Task, train_digests: np.ndarray) -> Task:
+    """Returns a task whose test examples are new to it, each once.
+
+    One line on stderr says how many test examples are exact copies of
+    training examples, or of other test examples, which are left out.
+
+    Args:
+        task: Task.
+        train_digests: uint8 array `(n, 32)` of its training examples.
+    """
+    test = task.test
+    digests = digests_of(test)
+    in_training = is_copy_of(digests, train_digests)
+    is_first = duplicate_groups(digests) == np.arange(test.num_examples)
+    kept = np.flatnonzero(~in_training & is_first)
+    if len(kept) == test.num_examples:
+        return task
+    num_training = int(in_training.sum())
+    num_test = test.num_examples - num_training - len(kept)
+    counts = [
+        f"{number} of {test.num_examples} test {task.medium} are exact copies "
+        f"of {others} {task.medium}"
+        for number, others in (
+            (num_training, "training"),
+            (num_test, "other test"),
+        )
+        if number
+    ]
+    say(
+        f"{task.name}: {' and '.join(counts)}; they are left out of the test "
+        "accuracy"
+    )
+    return dataclasses.replace(task, test=test.subset(kept))
 
 
 def _as_items(digests: np.ndarray) -> np.ndarray:

@@ -38,6 +38,21 @@ class LabeledImages:
     name: Callable[[int], str] = "image {}".format
     medium: str = IMAGES
 
+    def __post_init__(self):
+        labels = self.labels
+        if not (
+            isinstance(labels, np.ndarray)
+            and labels.ndim == 1
+            and np.issubdtype(labels.dtype, np.integer)
+        ):
+            described = type(labels).__name__
+            if isinstance(labels, np.ndarray):
+                described = f"{labels.dtype} {labels.shape}"
+            raise ValueError(
+                "`labels` must be an array of whole numbers, shape (n,). "
+                f"Received: {described}."
+            )
+
     @property
     def num_examples(self) -> int:
         """Number of images."""
@@ -124,12 +139,17 @@ def encoded(image: bytes | np.ndarray) -> bytes:
 def from_arrays(
     images: np.ndarray, labels: np.ndarray, class_names: list[str]
 ) -> LabeledImages:
-    """Makes a set of uint8 images `(n, height, width, 1 or 3)` in memory.
+    """Builds a set of uint8 images `(n, height, width[, 1 or 3])` in memory.
 
     Raises:
-        ValueError: if shapes or the type do not fit, or a label is no class.
+        ValueError: if shapes or the type do not fit, or a label is not a class.
     """
     images, labels = np.asarray(images), np.asarray(labels)
+    if images.ndim == 3 and images.shape[-1] in (1, 3):
+        raise ValueError(
+            "`images` must have shape (n, height, width[, 1 or 3]). "
+            f"Received: {images.shape}, which is one image: pass `image[None]`."
+        )
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
@@ -142,6 +162,8 @@ def from_arrays(
             "`images` must be uint8, values 0 to 255. "
             f"Received: {images.dtype}."
         )
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
     if labels.shape != (len(images),):
         raise ValueError(
             "`images` and `labels` must have the same length. "

@@ -6,10 +6,39 @@ from keras_experts import config
 
 
 def decode(image: tf.Tensor) -> tf.Tensor:
-    """Gives uint8 `(height, width, 3)` from an encoded or a decoded image."""
+    """Returns uint8 `(height, width, 3)` of an encoded or a decoded image.
+
+    A PNG with transparency is shown on white, as viewers do. TensorFlow does
+    not decode the transparency of other kinds, such as GIF; in folders of
+    images these become PNG files before.
+    """
     if image.dtype == tf.string:
-        image = tf.io.decode_image(image, channels=3, expand_animations=False)
+        image = tf.cond(
+            tf.strings.substr(image, 0, 4) == b"\x89PNG",
+            lambda: _decode_png(image),
+            lambda: tf.io.decode_image(
+                image, channels=3, expand_animations=False
+            ),
+        )
+        image.set_shape((None, None, 3))
     return image
+
+
+def _decode_png(content: tf.Tensor) -> tf.Tensor:
+    pixels = tf.io.decode_png(content, channels=4)
+    colors, alpha = pixels[..., :3], pixels[..., 3:]
+
+    def on_white() -> tf.Tensor:
+        opacity = tf.cast(alpha, tf.float32) / 255
+        white = 255 - (255 - tf.cast(colors, tf.float32)) * opacity
+        return tf.cast(tf.round(white), tf.uint8)
+
+    # Most files are opaque, and need no arithmetic. To those of 1, 2 or 4 bits
+    # TensorFlow adds an alpha of as few bits: 1, 3 or 15 instead of 255.
+    bits = tf.io.decode_raw(tf.strings.substr(content, 24, 1), tf.uint8)[0]
+    opaque = 2 ** tf.minimum(tf.cast(bits, tf.int32), 8) - 1
+    is_opaque = tf.reduce_all(alpha == tf.cast(opaque, tf.uint8))
+    return tf.cond(is_opaque, lambda: colors, on_white)
 
 
 def resize(image: tf.Tensor, image_size: int) -> tf.Tensor:

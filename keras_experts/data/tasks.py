@@ -1,7 +1,7 @@
 """Downstream tasks: a TFDS set, a folder of images, arrays, or texts."""
 
 import dataclasses
-import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +11,27 @@ from keras_experts.checks import check_local
 from keras_experts.checks import check_utf8
 from keras_experts.checks import first_line
 from keras_experts.console import say
-from keras_experts.data import folders
 from keras_experts.data import texts
 from keras_experts.data import tfds_reader
+from keras_experts.data.folder_splits import read_splits
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.labeled_images import from_arrays
+from keras_experts.data.labels import check_labels
+from keras_experts.data.listing import UNREADABLE
+from keras_experts.data.listing import Skipped
 from keras_experts.data.preprocessing import decode
+from keras_experts.data.splits import TEST
+from keras_experts.data.splits import TEST_FRACTION
+from keras_experts.data.splits import TRAIN
+from keras_experts.data.splits import choose_splits
+from keras_experts.data.splits import digest
+from keras_experts.data.splits import find_splits
+from keras_experts.data.splits import split_by_hash
+from keras_experts.data.splits import split_digests
 from keras_experts.mediums import TEXTS
 from keras_experts.text.columns import Columns
 from keras_experts.text.tables import stem_of
 
-# Share of the images of a task without a test set that become one.
-TEST_SHARE = 0.2
 SHOWN_CLASSES = 5
 # How whole JPEG and PNG files begin and end.
 ENDS = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND\xaeB`\x82"))
@@ -36,6 +45,8 @@ class Task:
         name: str.
         train: LabeledImages.
         test: LabeledImages.
+        validation: LabeledImages to choose the best state of training by, or
+            None for a part of the training images.
 
     Raises:
         ValueError: if its name or that of a class is not valid UTF-8.
@@ -44,6 +55,7 @@ class Task:
     name: str
     train: LabeledImages
     test: LabeledImages
+    validation: LabeledImages | None = None
 
     def __post_init__(self):
         check_utf8("The name of a task", self.name)
@@ -108,24 +120,33 @@ def load_task(
     num_examples: int | None = 1000,
     text_column: str | None = None,
     label_column: str | None = None,
+    with_validation: bool = False,
 ) -> Task:
-    """Opens a task.
+    """Loads a task.
 
     Args:
-        task: a TFDS name; a folder with one sub-folder of images a class,
-            below `train/` and `test/` if it has both; the path of an .npz
+        task: a TFDS name, or the folder of a prepared TFDS data set; a folder
+            with one sub-folder of images per class, or with `train/`, `test/`
+            and `validation/` that hold such sub-folders; the path of an .npz
             with `images` and `labels`; or of texts a CSV, TSV or JSONL file
             (compressed with gzip or not; "-" is standard input), or a folder
-            with one of the name `train` and, if it has one, `test`.
+            with files named `train`, `test` and `validation`. Names of splits
+            are known in any case and usual form ("Training", "val"). Without
+            a test split the validation split is one; without both, a fifth of
+            the examples.
         data_dir: str. The folder of TFDS data sets, or None.
-        num_examples: int. Training images, at most: the first ones of a TFDS
-            set, and of others the first by the hash of their content. None
-            for all.
+        num_examples: int. Training examples, at most: the first ones of a
+            TFDS set, and of others the first by the hash of their content.
+            None for all.
+        with_validation: bool. Whether to read a validation split besides a
+            test split.
 
     Raises:
         FileNotFoundError: if there is no such path or data set.
         ValueError: if it is not fit to be a task.
     """
+    if not isinstance(task, str | os.PathLike):
+        raise ValueError(f"{tfds_reader.TASK_RULE} Received: {task!r}.")
     check_local(task, "A task")
     path = Path(task).expanduser()
     if num_examples is not None and num_examples < 2:
@@ -133,11 +154,15 @@ def load_task(
             f"`num_examples` must be at least 2. Received: {num_examples}."
         )
     columns = Columns(text_column, label_column)
-    sides = texts.find_sides(path)
-    if sides is not None:
-        loaded = _from_texts(path, *sides, columns)
+    prepared = tfds_reader.find_prepared(path)
+    sides = None if prepared else texts.find_sides(path)
+    if prepared is not None:
+        loaded = _from_tfds(prepared, None, num_examples, with_validation)
+    elif sides is not None:
+        loaded = _from_texts(path, sides, columns, with_validation)
     elif path.is_dir():
-        loaded = _from_folder(path)
+        splits = read_splits(path, with_validation)
+        loaded = Task(path.resolve().name, **splits)
     elif path.suffix == ".npz":
         loaded = _from_npz(path)
     elif len(path.parts) > 1 and not data_dir and not _is_tfds(str(task)):
@@ -146,64 +171,57 @@ def load_task(
             f"Received: {str(task)!r}, which does not exist."
         )
     else:
-        loaded = _from_tfds(str(task), data_dir, num_examples)
+        loaded = _from_tfds(str(task), data_dir, num_examples, with_validation)
     if num_examples is None:
         return loaded
     return dataclasses.replace(loaded, train=loaded.train.take(num_examples))
 
 
-def split_by_hash(contents: list[bytes]) -> tuple[list[int], list[int]]:
-    """Splits contents into training and test by their hash.
-
-    The same file goes to the same side whatever else there is, and
-    duplicates to the same one. Within a side the order is the hash's, so that
-    the first thousand are of all classes.
-
-    Returns:
-        Indices of the training contents, and of the test contents.
-    """
-    return _split([_digest(content) for content in contents])
-
-
-def _split(digests: list[bytes]) -> tuple[list[int], list[int]]:
-    order = sorted(range(len(digests)), key=lambda i: (digests[i], i))
-    # Other bytes than those that decide the order.
-    limit = int(TEST_SHARE * 2**64)
-    is_test = [int.from_bytes(d[-8:], "big") < limit for d in digests]
-    train = [index for index in order if not is_test[index]]
-    return train, [index for index in order if is_test[index]]
-
-
 def _is_tfds(name: str) -> bool:
-    """Tells "dataset/config" from the path of something missing."""
+    """Returns whether a missing path may be "dataset/config"."""
     return not name.startswith((".", "/")) and name.count("/") == 1
 
 
 def _from_tfds(
-    name: str, data_dir: str | None, num_examples: int | None
+    name: str,
+    data_dir: str | None,
+    num_examples: int | None,
+    with_validation: bool,
 ) -> Task:
     builder = tfds_reader.prepared_builder(name, data_dir)
+    name = tfds_reader.task_name(name, builder)
     splits = builder.info.splits
-    if "train" not in splits or "test" not in splits:
+    found = find_splits(splits, name)
+    if TRAIN not in found:
         raise ValueError(
-            "A task must have the splits train and test. "
+            "A task must have a split to train on. "
             f"Received: {name} with {sorted(splits)}."
         )
-    train = "train"
+    found = choose_splits(name, found, with_validation)
+    train, num_train = found[TRAIN], splits[found[TRAIN]].num_examples
+    if TEST not in found:  # prepared data sets are in random order
+        num_train -= round(TEST_FRACTION * num_train)
+        found[TEST] = f"{train}[{num_train}:]"
     # Only the files of these are looked into.
-    if num_examples and num_examples < splits["train"].num_examples:
-        train = f"train[:{num_examples}]"
-    train, test = (tfds_reader.read(builder, s) for s in (train, "test"))
+    first = min(num_examples or num_train, num_train)
+    if first < splits[train].num_examples:
+        found[TRAIN] = f"{train}[:{first}]"
+    sets = {key: tfds_reader.read(builder, found[key]) for key in found}
     if num_examples is not None:
-        train = train.take(num_examples)
-    if train.medium == TEXTS:
-        train, test = texts.without_faulty(name, (train, test))
+        sets[TRAIN] = sets[TRAIN].take(num_examples)
+    if sets[TRAIN].medium == TEXTS:
+        good = texts.without_faulty(name, sets.values())
+        sets = dict(zip(sets, good, strict=True))
     elif num_examples is not None:  # training finds what is damaged itself
-        train = _without_damaged(train)
-    if train.class_names != test.class_names:  # each split has its own
-        names = sorted({*train.class_names, *test.class_names})
-        train, test = (_renamed(images, names) for images in (train, test))
-    return Task(name, train, test)
+        sets[TRAIN] = _without_damaged(sets[TRAIN], name)
+    # Where labels are texts, each split has its own classes.
+    names = sorted({n for images in sets.values() for n in images.class_names})
+    if any(
+        images.class_names != sets[TRAIN].class_names
+        for images in sets.values()
+    ):
+        sets = {key: _renamed(images, names) for key, images in sets.items()}
+    return Task(name, **sets)
 
 
 def _renamed(images: LabeledImages, names: list[str]) -> LabeledImages:
@@ -214,13 +232,13 @@ def _renamed(images: LabeledImages, names: list[str]) -> LabeledImages:
     )
 
 
-def _without_damaged(images: LabeledImages) -> LabeledImages:
-    """Leaves out encoded images that cannot be decoded, and names them.
+def _without_damaged(images: LabeledImages, name: str) -> LabeledImages:
+    """Returns encoded images without those that cannot be decoded.
 
     Those that begin and end as they should are taken for whole: to decode all
     would take longer than a selection whose features are known.
     """
-    kept, failed = [], {}
+    kept, skipped = [], Skipped(unit=("image", "images"))
     for index in range(images.num_examples):
         (image,) = images.read(np.array([index]))
         ends = (image.startswith(b) and image.endswith(e) for b, e in ENDS)
@@ -229,68 +247,45 @@ def _without_damaged(images: LabeledImages) -> LabeledImages:
                 decode(tf.constant(image))
             kept.append(index)
         except tf.errors.InvalidArgumentError as error:
-            failed[f"image {index} ({images.name(index)})"] = first_line(error)
+            shown = f"image {index} at {images.name(index)}"
+            skipped.add(UNREADABLE, shown, first_line(error))
     if not kept:
         raise ValueError(
             "A task must have an image that can be decoded. "
             f"Received: none of {images.num_examples}."
         )
-    folders.name_left_out(failed)
-    return images.subset(kept) if failed else images
-
-
-def _from_folder(path: Path) -> Task:
-    check_utf8("The name of a folder of images", path.resolve().name)
-    parts = [path / "train", path / "test"]
-    if all(part.is_dir() for part in parts):
-        names = folders.class_names(parts[0])
-        unknown = set(folders.class_names(parts[1])) - set(names)
-        if unknown:
-            raise ValueError(
-                "The classes of test/ must be among those of train/. "
-                f"Received: {path} with {', '.join(sorted(unknown))}."
-            )
-        train, test = (folders.read(part, names) for part in parts)
-        # In the order of the hash: as they lie, classes come one by one.
-        train.sort(key=lambda file: file.digest)
-        return Task(
-            path.resolve().name,
-            folders.to_images(train, names),
-            folders.to_images(test, names),
-        )
-    names = folders.class_names(path)
-    files = folders.read(path, names)
-    train, test = _split([file.digest for file in files])
-    return Task(
-        path.resolve().name,
-        folders.to_images([files[i] for i in train], names),
-        folders.to_images([files[i] for i in test], names),
-    )
+    skipped.say(f"{name}: {len(kept)} training images")
+    return images.subset(kept) if skipped else images
 
 
 def _from_texts(
-    path: Path, train: Path, test: Path | None, columns: Columns
+    path: Path,
+    sides: dict[str, Path],
+    columns: Columns,
+    with_validation: bool,
 ) -> Task:
-    rows = texts.read_texts(train, columns=columns)
-    held_out = []
-    if test is not None:
-        held_out = texts.read_texts(test, columns=columns)
-    names = sorted({row.label for row in (*rows, *held_out)})
-    place = {name: label for label, name in enumerate(names)}
-    order, own = _split([_digest(row.text) for row in rows])
-    if test is None:
-        held_out = [rows[i] for i in own]
-    else:  # all of them, in the order of the hash
-        order = sorted([*order, *own], key=lambda i: _digest(rows[i].text))
-    sides = [
-        texts.to_texts(side, [place[row.label] for row in side], names)
-        for side in ([rows[i] for i in order], held_out)
-    ]
-    return Task(stem_of(path), *sides)
-
-
-def _digest(content: bytes) -> bytes:
-    return hashlib.sha256(content).digest()
+    names = {split: file.name for split, file in sides.items()}
+    found = choose_splits(stem_of(path), names, with_validation)
+    rows = {
+        split: texts.read_texts(sides[TRAIN].with_name(name), columns=columns)
+        for split, name in found.items()
+    }
+    classes = sorted({row.label for split in rows for row in rows[split]})
+    label_of = {name: label for label, name in enumerate(classes)}
+    train = rows[TRAIN]
+    order, held_out = split_digests([digest(row.text) for row in train])
+    if TEST in rows:  # all of them, in the order of the hash
+        order = sorted([*order, *held_out], key=lambda i: digest(train[i].text))
+    else:
+        rows[TEST] = [train[i] for i in held_out]
+    rows[TRAIN] = [train[i] for i in order]
+    sets = {
+        split: texts.to_texts(
+            rows[split], [label_of[row.label] for row in rows[split]], classes
+        )
+        for split in rows
+    }
+    return Task(stem_of(path), **sets)
 
 
 def _from_npz(path: Path) -> Task:
@@ -311,37 +306,28 @@ def _from_npz(path: Path) -> Task:
         images = images.astype(np.uint8) * np.uint8(255)
     names, rows = _classes(labels, path)
     from_arrays(images, rows, names)  # raises where they do not fit
-    digests = [hashlib.sha256(image.tobytes()).digest() for image in images]
     train, test = (
-        from_arrays(images[side], rows[side], names) for side in _split(digests)
+        from_arrays(images[side], rows[side], names)
+        for side in split_by_hash([image.tobytes() for image in images])
     )
     return Task(path.stem, train, test)
 
 
 def _classes(labels: np.ndarray, path: Path) -> tuple[list[str], np.ndarray]:
-    """Gives the names of the classes, sorted, and of each image its place.
+    """Returns the names of the classes, sorted, and the class of each example.
 
     Raises:
-        ValueError: if labels are not one number or text an image.
+        ValueError: if labels are not one whole number or text per image.
     """
-    if labels.ndim != 1:
-        raise ValueError(
-            "`labels` must have shape (n,). "
-            f"Received: {labels.shape} in {path}."
-        )
-    kind = labels.dtype.kind
-    is_fit = kind in "biuSU"
-    if kind == "f" and np.isfinite(labels).all():
-        is_fit = (labels % 1 == 0).all()
-    if kind == "S":
+    labels = check_labels(labels, f"`labels` in {path}")
+    if labels.dtype.kind == "S":
         try:
             labels = np.char.decode(labels, "utf-8")
         except UnicodeDecodeError:
-            is_fit = False
-    if not is_fit:
-        raise ValueError(
-            "`labels` must be whole numbers or texts (UTF-8). "
-            f"Received: {labels.dtype} in {path}, such as {labels[:3]}."
-        )
+            raise ValueError(
+                "`labels` must be whole numbers or texts (UTF-8). "
+                f"Received: {labels.dtype} in {path}, such as {labels[:3]}."
+            ) from None
     values, rows = np.unique(labels, return_inverse=True)
-    return [f"{v:.0f}" if kind == "f" else str(v) for v in values], rows
+    is_float = labels.dtype.kind == "f"
+    return [f"{v:.0f}" if is_float else str(v) for v in values], rows

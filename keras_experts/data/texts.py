@@ -16,14 +16,13 @@ import numpy as np
 from keras_experts.console import say
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.labeled_images import from_contents
+from keras_experts.data.splits import TRAIN
+from keras_experts.data.splits import split_of
 from keras_experts.mediums import TEXTS
 from keras_experts.text import columns as text_columns
 from keras_experts.text import tables
 from keras_experts.text.columns import Columns
 
-# Stems of the files of a folder, in lower case.
-TRAIN_STEMS = ("train", "training")
-TEST_STEMS = ("test", "testing")
 SHOWN_PLACES = 5  # of the rows that share a fault
 EMPTY, NOT_UTF8 = "an empty text", "bytes that are not UTF-8"
 
@@ -277,12 +276,12 @@ def without_faulty(
     return good
 
 
-def find_sides(path: str | Path) -> tuple[Path, Path | None] | None:
-    """Finds the files of training and test texts that a task's path means.
+def find_sides(path: str | Path) -> dict[str, Path] | None:
+    """Finds the files of texts that a task's path means.
 
     Returns:
-        The path of the training texts, and that of the test texts or None;
-        or None where the path is not one of texts.
+        The path of each split: "train", and "validation" and "test" where
+        these are there; or None where the path is not one of texts.
 
     Raises:
         ValueError: if it is a folder of tables of which it is not clear which
@@ -295,31 +294,34 @@ def find_sides(path: str | Path) -> tuple[Path, Path | None] | None:
             or tables.kind_of(path)
             or (path.exists() and path.suffix != ".npz")
         )
-        return (path, None) if is_text else None
+        return {TRAIN: path} if is_text else None
     found = sorted(
         file
         for file in path.iterdir()
         if tables.kind_of(file) and file.is_file()
     )
-    train, test = (
-        [f for f in found if tables.stem_of(f).lower() in stems]
-        for stems in (TRAIN_STEMS, TEST_STEMS)
-    )
+    sides: dict[str, list[Path]] = {}
+    for file in found:
+        split = split_of(tables.stem_of(file)) or "others"
+        sides.setdefault(split, []).append(file)
+    others = [file.name for file in sides.pop("others", ())]
+    train = sides.get(TRAIN, [])
     has_folders = any(f.is_dir() for f in path.iterdir())
-    if not found or (has_folders and not train):
+    # Beside folders of images there may be lists of them.
+    is_list = train and not is_text_file(train[0])
+    if not found or (has_folders and (not train or is_list)):
         return None
-    if len(train) != 1 or len(test) > 1:
+    if not train or any(len(files) > 1 for files in sides.values()):
         names = ", ".join(file.name for file in found)
         raise ValueError(
             "A folder of texts must hold one file of training texts, such as "
-            "train.csv, and at most one of test texts, such as test.csv; "
-            f"name any other file itself. Received: {path} with {names}."
+            "train.csv, and at most one of validation and of test texts, such "
+            "as test.csv; name any other file itself. "
+            f"Received: {path} with {names}."
         )
-    used = {train[0], *test}
-    others = [file.name for file in found if file not in used]
     if others:
-        say(f"Read {path}: skipped {', '.join(others)}, neither train nor test")
-    return train[0], next(iter(test), None)
+        say(f"Read {path}: skipped {', '.join(others)}, not named as a split")
+    return {split: file for split, (file,) in sides.items()}
 
 
 def _row(

@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import re
+from pathlib import Path
 
 from keras_experts.data.label_rows import LabelRows
 from keras_experts.data.labeled_images import LabeledImages
@@ -15,15 +17,54 @@ TASK_RULE = (
     "A task must be a TFDS name, a folder of images, an .npz, or a CSV or "
     "JSONL file of texts."
 )
+INFO_FILE = "dataset_info.json"  # of each version of a data set
 # The feature that examples of each kind are, texts where there is no image.
 CONTENTS = {IMAGES: "image", TEXTS: "text"}
+
+
+def find_prepared(folder: Path) -> str | None:
+    """Returns the folder of the prepared TFDS data set that a folder holds.
+
+    Args:
+        folder: Path. Of one version of a data set, of a data set or of one of
+            its configurations: the newest version counts.
+
+    Returns:
+        str; None where the folder holds no TFDS data set.
+
+    Raises:
+        ValueError: if it holds several data sets or configurations.
+    """
+    levels = (INFO_FILE, f"*/{INFO_FILE}", f"*/*/{INFO_FILE}")
+    found = [info.parent for level in levels for info in folder.glob(level)]
+    names = {path.parent for path in found}
+    if len(names) > 1:
+        sets = sorted(str(path.relative_to(folder)) for path in names)
+        raise ValueError(
+            "A task must be one TFDS data set, such as "
+            f"`--task {sets[0]} --data_dir {folder}`. "
+            f"Received: {folder}, which holds {', '.join(sets)}."
+        )
+    return str(max(found, key=_version)) if found else None
+
+
+def _version(folder: Path) -> list[int]:
+    return [int(digits) for digits in re.findall(r"\d+", folder.name)]
+
+
+def task_name(name: str, builder) -> str:
+    """Returns what to call the task of a data set that was given by name."""
+    if not Path(name).is_dir():
+        return name
+    return builder.info.full_name.rpartition("/")[0]
 
 
 def prepared_builder(name: str, data_dir: str | None):
     """Opens a TFDS data set that is already on disk.
 
     Args:
-        name: str. TFDS name, such as "cifar100" or "clevr:3.*.*".
+        name: str. TFDS name, such as "cifar100" or "clevr:3.*.*", or a folder
+            of `find_prepared`.
         data_dir: str. The folder of data sets, or None for TFDS' default.
 
     Raises:
@@ -36,11 +77,14 @@ def prepared_builder(name: str, data_dir: str | None):
     data_dir = data_dir and os.path.expanduser(data_dir)
     place = f"in {data_dir}" if data_dir else "in TFDS' default folder"
     try:
-        builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
+        if (Path(name) / INFO_FILE).is_file():
+            builder = tfds.builder_from_directory(name)
+        else:
+            builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
     except (DatasetNotFoundError, ValueError):  # of a name TFDS cannot have
         raise FileNotFoundError(
-            f"{TASK_RULE} "
-            f"Received: {name!r}, which is no path and no data set {place}."
+            f"{TASK_RULE} Received: {name!r}, which is neither a path that "
+            f"exists nor a data set {place}."
         ) from None
     if not builder.info.splits:
         raise FileNotFoundError(

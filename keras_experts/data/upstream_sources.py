@@ -15,8 +15,9 @@ from keras_experts.data import texts
 from keras_experts.data import tfds_reader
 from keras_experts.data.label_rows import LabelRows
 from keras_experts.data.labeled_images import LabeledImages
+from keras_experts.data.listing import Skipped
 from keras_experts.data.record_index import RecordReader
-from keras_experts.data.tasks import split_by_hash
+from keras_experts.data.splits import split_by_hash
 from keras_experts.data.upstream import Upstream
 from keras_experts.files import open_text
 from keras_experts.hierarchy import Hierarchy
@@ -232,15 +233,11 @@ def find_beside(path: str, data_dir: str | None) -> str:
 
 def _list_folder(folder: str) -> Rows:
     """Lists the images of sub-folders, by their paths in the folder."""
-    rows: Rows = []
-    for name in folders.class_names(Path(folder)):
-        paths = folders.list_images(Path(folder) / name)
-        if not paths:
-            raise ValueError(
-                "Each sub-folder must have an image. "
-                f"Received: {Path(folder) / name} with none."
-            )
+    rows, skipped = [], Skipped(folder)
+    classes = folders.list_classes(Path(folder), skipped)
+    for name, paths in classes.items():
         rows += [(str(path.relative_to(folder)), (name,)) for path in paths]
+    skipped.say(f"{len(rows)} images in {len(classes)} classes")
     return rows
 
 
@@ -284,8 +281,8 @@ def hold_out(
         rows: pairs of what an image is and its labels.
         key: function of the first of a pair to what is hashed.
     """
-    keys = [key(image) for image, _ in rows]
-    train, test = ([rows[i] for i in side] for side in split_by_hash(keys))
+    sides = split_by_hash([key(image) for image, _ in rows])
+    train, test = ([rows[i] for i in side] for side in sides)
     return train, test
 
 

@@ -11,7 +11,7 @@ from starlette.responses import FileResponse
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from keras_experts.data import folders
+from keras_experts.data.image_files import read_image
 from keras_experts.data.preprocessing import resize
 from keras_experts.evaluation.prediction import labeled
 from keras_experts.evaluation.prediction import load_classifier
@@ -77,7 +77,7 @@ class _Host:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "body"
                 path.write_bytes(content)
-                readable = folders.read_image(path)
+                readable = read_image(path)
             size = self._metadata["image_size"]
             image = resize(tf.constant(readable), size)
             logits = self._module(image[None])

@@ -13,14 +13,17 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from keras_experts import files
+from keras_experts.checks import as_list
 from keras_experts.checks import first_line
 from keras_experts.console import say
-from keras_experts.data import folders
 from keras_experts.data import texts
+from keras_experts.data.image_files import read_image
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.labeled_images import encoded
 from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.labeled_images import from_contents
+from keras_experts.data.labels import check_labels
+from keras_experts.data.listing import ENDINGS
 from keras_experts.data.tasks import Task
 from keras_experts.evaluation.prediction import classify_texts
 from keras_experts.evaluation.prediction import load_classifier
@@ -40,7 +43,7 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
     pickled, dumped with joblib, copied, and written with `save`.
 
     Args:
-        modules: as the experts of `select`.
+        modules: as the experts of `select`: one module, or several.
         strategy: as in `select`.
         num_images: int. As in `finetune`, or None to choose it for the module
             and the images; so are the next two.
@@ -96,13 +99,14 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
             X: uint8 images `(n, height, width[, 1 or 3])`, or a list of n
                 images of different sizes, paths of n image files, or n texts
                 (a list, an array or a Series of strings).
-            y: labels `(n,)`, numbers or texts, of at least two classes.
+            y: labels `(n,)` or `(n, 1)`, whole numbers or texts, of at least
+                two classes.
 
         Raises:
             ValueError: if images and labels do not fit, a file is not an
                 image, or no module works.
         """
-        classes, labels = np.unique(np.asarray(y), return_inverse=True)
+        classes, labels = np.unique(check_labels(y, "`y`"), return_inverse=True)
         names = [str(label) for label in classes]
         examples = _to_examples(X, labels, names)
         if examples.medium == TEXTS:
@@ -166,11 +170,15 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         The row of an image file that cannot be read is NaN; a message names
         the file.
 
+        Args:
+            X: as in `fit`, or one path or text.
+
         Raises:
             ValueError: if no file can be read, or `X` is not of the kind that
                 `fit` was given.
         """
         check_is_fitted(self)
+        X = as_list(X) if isinstance(X, str | Path) else X
         if self._medium == IMAGES and _are_paths(X):
             readable, X = _read_images(X)
             probabilities = np.full((len(readable), len(self.classes_)), np.nan)
@@ -192,9 +200,9 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         return self._predictor(examples)
 
     def predict(self, X) -> np.ndarray:
-        """Returns the most probable labels `(n,)`.
+        """Returns the most probable labels `(n,)`, given `X` as in `fit`.
 
-        It is None for an image file that cannot be read.
+        The label of an image file that cannot be read is None.
         """
         probabilities = self.predict_proba(X)
         labels = self.classes_[probabilities.argmax(axis=1)]
@@ -240,7 +248,10 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _to_examples(
-    X, labels: np.ndarray, class_names: list[str], medium: str | None = None
+    X,
+    labels: np.ndarray,
+    class_names: list[str],
+    medium: str | None = None,
 ) -> LabeledImages:
     """Returns examples in one of the forms that `fit` takes, as a set.
 
@@ -252,7 +263,7 @@ def _to_examples(
     """
     if hasattr(X, "to_numpy"):  # pandas; as a list, a frame is its columns
         X = X.to_numpy()
-    X = X if isinstance(X, np.ndarray) else list(X)
+    X = X if isinstance(X, np.ndarray) else as_list(X)
     if isinstance(X, np.ndarray) and X.dtype.kind in "OU" and X.ndim == 2:
         X = X.ravel() if X.shape[1] == 1 else X
     if isinstance(X, list) and len({np.shape(image) for image in X}) > 1:
@@ -267,7 +278,7 @@ def _to_examples(
     if isinstance(X[0], bytes):
         return from_contents(X, labels, class_names)
     if medium == IMAGES or (medium is None and _is_image_file(X[0])):
-        contents = [folders.read_image(Path(path)) for path in X]
+        contents = [read_image(Path(path)) for path in X]
         return from_contents(contents, labels, class_names)
     return texts.from_strings(X, labels, class_names)
 
@@ -294,7 +305,7 @@ def _read_images(paths) -> tuple[np.ndarray, list[bytes]]:
     contents, readable = [], np.zeros(len(paths), bool)
     for index, path in enumerate(paths):
         try:
-            contents.append(folders.read_image(Path(path)))
+            contents.append(read_image(Path(path)))
             readable[index] = True
         except (OSError, ValueError) as error:
             say(f"Skipped {path}: {first_line(error)}")
@@ -308,5 +319,5 @@ def _read_images(paths) -> tuple[np.ndarray, list[bytes]]:
 
 def _is_image_file(value: str | Path) -> bool:
     """Returns whether a string is the path of a file, not a text."""
-    has_ending = Path(value).suffix.lower() in folders.ENDINGS
+    has_ending = Path(value).suffix.lower() in ENDINGS
     return isinstance(value, Path) or has_ending or os.path.isfile(value)

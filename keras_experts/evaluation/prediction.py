@@ -8,11 +8,17 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from keras_experts.checks import as_list
 from keras_experts.checks import check_local
+from keras_experts.checks import first_line
 from keras_experts.console import progress
 from keras_experts.console import say
-from keras_experts.data import folders
 from keras_experts.data import texts
+from keras_experts.data.image_files import read_image
+from keras_experts.data.listing import UNREADABLE
+from keras_experts.data.listing import Skipped
+from keras_experts.data.listing import counted
+from keras_experts.data.listing import list_images
 from keras_experts.data.preprocessing import resize
 from keras_experts.mediums import TEXTS
 from keras_experts.saved_models.handles import read_metadata
@@ -27,11 +33,13 @@ TEXT_BATCH = 32  # texts that are in the network's memory at a time
 
 def predict(
     model: str | Path,
-    paths: Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path],
     trust: bool = False,
     text_column: str | None = None,
 ) -> list[dict]:
     """Classifies image files and all images below folders, or texts.
+
+    One line on stderr says how many images were skipped, and why.
 
     Args:
         model: the output folder of `finetune`, or its `module/`.
@@ -41,42 +49,49 @@ def predict(
         text_column: str. As in `load_task`.
 
     Returns:
-        list of dict, in the order of the files, without those that are no
-        whole image or text (they are named on stderr): `file`, `class`,
+        list of dict, in the order of the files: `file`, `class`,
         `probability` and `probabilities` (by class name), in [0, 1]; of
         texts also `row`, the number among the records of the file from 1, and
         `place`, such as "line 7" (None and "" where the file is one text).
+        Of a file that cannot be read the class and its probabilities are
+        None, `error` says why, and `named` is whether it was among `paths`
+        itself, not found in a folder.
 
     Raises:
         FileNotFoundError: if the model or a path is not there.
-        ValueError: if the model is no classifier, a folder has no image, or
-            no file is a whole image.
+        ValueError: if the model is not a classifier, or a folder has no image.
     """
+    paths = as_list(paths)
     for path in paths:
         check_local(path, "A file to classify")
     module, metadata = load_classifier(model, trust)
-    names = metadata["class_names"]
     if metadata.get("medium") == TEXTS:
+        names = metadata["class_names"]
         return _predict_texts(module, paths, names, text_column)
-    rows = []
-    files = _expand(paths)
+    return _predict_images(module, metadata, paths)
+
+
+def _predict_images(
+    module: Callable, metadata: dict, paths: Sequence[str | Path]
+) -> list[dict]:
+    skipped, rows = Skipped(), []
+    files = _expand(paths, skipped)
     with progress("predicting", len(files)) as bar:
-        for path in files:
+        for path, is_named in files:
             bar.advance(1)
             try:
-                content = tf.constant(folders.read_image(path))
-            except ValueError as error:
-                say(f"Left out {path}: {error}")
+                content = tf.constant(read_image(path))
+            except (OSError, ValueError) as error:
+                reason = first_line(error.__cause__ or error)
+                skipped.add(UNREADABLE, path, reason)
+                rows.append(_unreadable(str(path), reason, is_named))
                 continue
             image = resize(content, metadata["image_size"])
             probabilities = tf.nn.softmax(module(image[None])[0]).numpy()
-            row = _row(str(path), probabilities, names)
-            rows += [] if row is None else [row]
-    if not rows:
-        raise ValueError(
-            "One of the files must be an image that can be classified. "
-            f"Received: {len(files)}, none of which is."
-        )
+            names = metadata["class_names"]
+            rows.append(_row(str(path), probabilities, names, is_named))
+    num_read = sum("error" not in row for row in rows)
+    skipped.say(f"classified {counted(num_read, ('image', 'images'))}")
     return rows
 
 
@@ -135,26 +150,26 @@ def _predict_texts(
     names: list[str],
     text_column: str | None,
 ) -> list[dict]:
-    rows = [
-        row
+    found = [
+        (path, texts.read_unlabelled(path, Columns(text_column)))
         for path in paths
-        for row in texts.read_unlabelled(path, Columns(text_column))
     ]
-    if not rows:
-        raise ValueError(
-            "One of the files must hold a text. "
-            f"Received: {len(paths)}, none of which does."
-        )
-    probabilities = classify_texts(module, [row.text for row in rows])
-    predictions = [
-        (row, _row(row.file, values, names))
-        for row, values in zip(rows, probabilities, strict=True)
-    ]
-    return [
-        {**prediction, "row": row.row, "place": row.place}
-        for row, prediction in predictions
-        if prediction is not None
-    ]
+    contents = [row.text for _, read in found for row in read]
+    probabilities = iter(classify_texts(module, contents) if contents else ())
+    rows = []
+    for path, read in found:
+        rows += [
+            {
+                **_row(row.file, next(probabilities), names, True),
+                "row": row.row,
+                "place": row.place,
+            }
+            for row in read
+        ]
+        if not read:
+            reason = "an empty text, or bytes that are not UTF-8"
+            rows.append(_unreadable(str(path), reason, True))
+    return rows
 
 
 def classify_texts(module: Callable, contents: Sequence[bytes]) -> np.ndarray:
@@ -173,11 +188,14 @@ def classify_texts(module: Callable, contents: Sequence[bytes]) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _row(file: str, probabilities: np.ndarray, names: list[str]) -> dict | None:
-    """Returns the prediction for a file; None, and says so, if it is NaN."""
+def _row(
+    file: str, probabilities: np.ndarray, names: list[str], is_named: bool
+) -> dict:
+    """Returns the prediction for a file, or its error where it is NaN."""
     if not np.isfinite(probabilities).all():
-        say(f"Skipped {file}: the model returns NaN or infinity for it.")
-        return None
+        reason = "the model returns NaN or infinity for it"
+        say(f"Skipped {file}: {reason}.")
+        return _unreadable(file, reason, is_named)
     return {"file": file, **labeled(probabilities, names)}
 
 
@@ -191,23 +209,31 @@ def labeled(probabilities: np.ndarray, names: list[str]) -> dict:
     }
 
 
-def _check_exists(path: Path) -> None:
-    if not path.exists():
-        raise FileNotFoundError(
-            "Files to classify must exist. "
-            f"Received: {str(path)!r}, which does not."
-        )
+def _unreadable(file: str, reason: str, is_named: bool) -> dict:
+    row = dict.fromkeys(("class", "probability", "probabilities"))
+    return {"file": file, **row, "error": reason, "named": is_named}
 
 
-def _expand(paths: Sequence[str | Path]) -> list[Path]:
-    files: list[Path] = []
+def _expand(
+    paths: Sequence[str | Path], skipped: Skipped
+) -> list[tuple[Path, bool]]:
+    """Returns the files to read, and whether each is among the paths."""
+    files: list[tuple[Path, bool]] = []
     for path in (Path(path).expanduser() for path in paths):
-        _check_exists(path)
-        found = folders.list_images(path) if path.is_dir() else [path]
-        if not found:
-            raise ValueError(
-                "A folder to classify must have images "
-                f"({', '.join(folders.ENDINGS)}). Received: {path} with none."
+        if not path.exists():
+            raise FileNotFoundError(
+                "Files to classify must exist. "
+                f"Received: {str(path)!r}, which does not."
             )
-        files += found
+        if not path.is_dir():
+            files.append((path, True))
+            continue
+        found = list_images(path, skipped)
+        if not found:
+            reason = f" ({skipped})" if skipped else ""
+            raise ValueError(
+                "A folder to classify must have images. "
+                f"Received: {path} with none{reason}."
+            )
+        files += [(file, False) for file in found]
     return files

@@ -284,7 +284,8 @@ def _add_validation(command) -> None:
         default=0.0,
         metavar="FRACTION",
         help="Fraction of the training images held out to choose the best "
-        "state by (default: 0).",
+        "state by (default: 0). Above 0, a validation split of the task is "
+        "used instead.",
     )
     add(
         "--patience",

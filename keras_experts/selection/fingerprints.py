@@ -24,7 +24,7 @@ from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import Source
 
 # Changes whenever the same module would give an image other features.
-PREPROCESSING = "bilinear, float32, 1"
+PREPROCESSING = "bilinear, float32, on white"
 MAX_IMAGE_SIZE = 4096
 # What a SavedModel computes follows from these; the rest is for people.
 COMPUTING = ("saved_model.pb", "variables", "assets")

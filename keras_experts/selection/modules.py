@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from pathlib import Path
 
+from keras_experts.checks import as_list
 from keras_experts.config import find_shared
 from keras_experts.mediums import IMAGES
 from keras_experts.saved_models import handles
@@ -89,19 +90,19 @@ Named = str | Path | Candidate | Callable
 
 
 def expand(
-    modules: Iterable[Named], skipped: dict[str, str] | None = None
+    modules: Named | Iterable[Named], skipped: dict[str, str] | None = None
 ) -> list[Candidate]:
     """Returns the candidates of a pool, each once, with their baseline.
 
     Args:
-        modules: what the user named: collections (folders that `export`
-            wrote), SavedModel folders, `BANK#expert`, URLs, any of these with
-            its preprocessor of texts (`ENCODER@PREPROCESSOR`), pool files
-            with one of these a line, names of pools of ours in `export/pools/`,
-            "builtin", which is the bank in `export/builtin/`, Keras models,
-            other functions of images, and Candidates. In a pool file
-            `baseline`, `image_size=299` and `input_range=-1,1` may follow a
-            module.
+        modules: what the user named, one or several: collections (folders
+            that `export` wrote), SavedModel folders, `BANK#expert`, URLs, any
+            of these with its preprocessor of texts (`ENCODER@PREPROCESSOR`),
+            pool files with one of these a line, names of pools of ours in
+            `export/pools/`, "builtin", which is the bank in `export/builtin/`,
+            Keras models, other functions of images, and Candidates. In a pool
+            file `baseline`, `image_size=299` and `input_range=-1,1` may follow
+            a module.
         skipped: dict. Receives the reason for each module that cannot be
             opened, by its name; such a module is skipped. None to raise the
             error of the first one instead.
@@ -145,7 +146,7 @@ def _expand_all(
     modules: Iterable[Named], skipped: dict[str, str] | None
 ) -> list[Candidate]:
     found: dict[str, Candidate] = {}
-    for module in modules:
+    for module in as_list(modules):
         for candidate in _expand_or_skip(module, (), skipped):
             known = found.setdefault(candidate.handle, candidate)
             if (known.image_size, known.input_range) != (

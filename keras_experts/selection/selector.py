@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_experts.checks import as_list
 from keras_experts.console import progress
 from keras_experts.console import say
 from keras_experts.data.class_summary import say_classes
@@ -108,6 +109,7 @@ def select_many(
         ValueError: if a task is not fit for the strategy, or every module
             failed.
     """
+    tasks, experts = as_list(tasks), as_list(experts)
     if report is not None and len(tasks) != 1:
         raise ValueError(
             f"A report is of one task. Received: {len(tasks)} tasks."

@@ -22,7 +22,8 @@ class Validation:
     """How states are compared.
 
     Attributes:
-        share: float. Of the training images, held out; 0 for none: then the
+        share: float. Fraction of the training images that is held out where
+            the task has no validation split; 0 for no validation: then the
             last state is the result.
         evaluations: int. Looks at them, at equal distances of steps.
         patience: int. Looks without a better one after which training stops,
@@ -50,15 +51,25 @@ class Validation:
             )
 
     def hold_out(self, task: Task) -> tuple[Task, LabeledImages | None]:
-        """Splits the last of a task's training images off.
+        """Returns a task without the examples to validate on, and these.
+
+        They are the task's validation split, or the last of its training
+        examples.
 
         Raises:
             ValueError: if none would be left on one side.
         """
-        number = task.train.num_examples
-        kept = number - round(self.share * number)
         if not self.share:
             return task, None
+        if task.validation is not None:
+            say(
+                f"{task.name}: the best state is chosen on the "
+                f"{task.validation.num_examples} {task.medium} of its "
+                "validation split"
+            )
+            return task, task.validation
+        number = task.train.num_examples
+        kept = number - round(self.share * number)
         if not 0 < kept < number:
             raise ValueError(
                 "Training and validation must have images each. Received: "

@@ -13,6 +13,8 @@ from keras_experts import files
 from keras_experts.checks import check_at_least
 from keras_experts.checks import finite_or_none
 from keras_experts.data.class_summary import say_classes
+from keras_experts.data.duplicates import without_copies
+from keras_experts.data.fingerprints import digests
 from keras_experts.data.fingerprints import fingerprint
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
@@ -111,8 +113,9 @@ def finetune(
             image keeps its label.
         groups: of "head", "adapters", "norms" and "blocks": what is trained,
             the head in any case; everything where none is given.
-        validation: float. Share of the training images that are held out to
-            choose the best state by, in [0, 1); 0 for none.
+        validation: float. Fraction of the training images that is held out
+            to choose the best state by, in [0, 1); 0 for none. A task with a
+            validation split besides a test split uses all of that instead.
         patience: int. Looks at them, of ten, without a better one after which
             training stops; None to train to the end.
         precision: str. "float32" or "bfloat16".
@@ -126,7 +129,8 @@ def finetune(
         label_column: str. As in `load_task`.
 
     Returns:
-        dict. The content of `metrics.json`.
+        dict. The content of `metrics.json`. Its accuracy leaves out test
+        images that are exact copies of training images or of each other.
 
     Raises:
         BlockingIOError: if another process writes to `output`.
@@ -160,18 +164,26 @@ def finetune(
     with new_output(output):
         if not isinstance(task, Task):
             columns = (text_column, label_column)
-            task = load_task(task, data_dir, num_examples, *columns)
+            task = load_task(
+                task, data_dir, num_examples, *columns, validation > 0
+            )
         _check_medium(module, task)
+        train_digests = digests(task.train)
         settings = {
             "module": outcome.name_of(module),
             "weights": outcome.digest_of(module),
             "task": task.name,
-            "images": fingerprint(task.train),
+            "images": fingerprint(task.train, train_digests),
             "seed": seed,
             "precision": precision,
             "input_range": list(input_range),
             **dataclasses.asdict(looks),
         }
+        if validation and task.validation is not None:
+            settings["validation_images"] = fingerprint(task.validation)
+        num_test = task.test.num_examples
+        task = without_copies(task, train_digests)
+        num_copies = num_test - task.test.num_examples
         task, held_out = looks.hold_out(task)
         say_classes(task)
         say_unseen(task)
@@ -211,6 +223,7 @@ def finetune(
         )
         metrics = {
             **outcome.measure(module, task, transfer, recipe, seed, strategy),
+            "num_test_copies": num_copies,
             **({"rates": rates} if rates else {}),
             **_told(best),
             **({"warning": warning} if warning else {}),

@@ -8,13 +8,21 @@ import pytest
 def write_set(tmp_path):
     """A function that writes a TFDS set, and opens it.
 
-    The images are of one value each, their place; the test split holds the
-    first four.
+    The images are of one value each, their position; splits besides `train`
+    hold the first four.
     """
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-    def write(label, labels, name="drawn", shards=3, **features):
+    def write(
+        label,
+        labels,
+        name="drawn",
+        shards=3,
+        others=("test",),
+        version="1.0.0",
+        **features,
+    ):
         features = {"label": label, **features}
         columns = {"label": labels}
         columns |= {key: labels for key in features if key != "label"}
@@ -39,12 +47,15 @@ def write_set(tmp_path):
 
         tfds.dataset_builders.store_as_tfds_dataset(
             name=name,
-            version="1.0.0",
+            version=version,
             data_dir=str(tmp_path),
             features=tfds.features.FeaturesDict(
                 {"image": tfds.features.Image(shape=(4, 4, 3)), **features}
             ),
-            split_datasets={"train": split(len(labels)), "test": split(4)},
+            split_datasets={
+                "train": split(len(labels)),
+                **{other: split(4) for other in others},
+            },
             download_config=tfds.download.DownloadConfig(num_shards=shards),
             disable_shuffling=True,
         )

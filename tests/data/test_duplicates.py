@@ -3,9 +3,13 @@ import pytest
 
 from keras_experts.data.duplicates import duplicate_groups
 from keras_experts.data.duplicates import is_copy_of
+from keras_experts.data.duplicates import without_copies
 from keras_experts.data.fingerprints import digests
 from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.labeled_images import from_contents
+from keras_experts.data.tasks import Task
+from keras_experts.data.texts import TextRow
+from keras_experts.data.texts import to_texts
 
 
 def sets(rng):
@@ -46,3 +50,36 @@ def test_few_examples_have_few_groups(number):
     assert found.tolist() == [0] * number
     rows = np.zeros((0, 32), np.uint8)
     assert is_copy_of(rows, np.zeros((number, 32), np.uint8)).shape == (0,)
+
+
+def make_task(train, test, medium):
+    def examples(contents):
+        labels = [number % 2 for number in range(len(contents))]
+        names = ["a", "b"]
+        if medium == "texts":
+            rows = [TextRow(c, None, "") for c in contents]
+            return to_texts(rows, labels, names)
+        return from_contents(contents, labels, names)
+
+    return Task("things", examples(train), examples(test))
+
+
+@pytest.mark.parametrize("medium", ["images", "texts"])
+def test_test_examples_seen_before_are_left_out_and_said_so(medium, capfd):
+    train = [b"one", b"two", b"three"]
+    task = make_task(train, [b"two", b"x", b"y", b"x", b"two"], medium)
+    left = without_copies(task, digests(task.train))
+    assert list(left.test.read(np.arange(2))) == [b"x", b"y"]
+    assert left.test.labels.tolist() == [1, 0]
+    assert left.train is task.train
+    assert capfd.readouterr().err == (
+        f"things: 2 of 5 test {medium} are exact copies of training {medium} "
+        f"and 1 of 5 test {medium} are exact copies of other test {medium}; "
+        "they are left out of the test accuracy\n"
+    )
+
+
+def test_nothing_is_said_of_a_task_without_copies(capfd):
+    task = make_task([b"one", b"one"], [b"x", b"y"], "images")
+    assert without_copies(task, digests(task.train)) is task
+    assert capfd.readouterr().err == ""

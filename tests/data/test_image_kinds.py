@@ -14,6 +14,8 @@ from PIL import Image
 from PIL import ImageOps
 
 from keras_experts.data import folders
+from keras_experts.data import image_files
+from keras_experts.data.listing import Skipped
 from keras_experts.data.preprocessing import decode
 from keras_experts.data.preprocessing import resize
 
@@ -99,6 +101,12 @@ KEPT = {
     "png of a palette of two bits": lambda: encoded(
         COLOUR.quantize(4), "PNG", bits=2
     ),
+    "png of a palette of four bits, one clear": lambda: encoded(
+        COLOUR.quantize(16), "PNG", bits=4, transparency=3
+    ),
+    "png of one bit, one clear": lambda: encoded(
+        GREY.convert("1"), "PNG", transparency=0
+    ),
     "png of a palette, one clear": lambda: encoded(FEW, "PNG", transparency=3),
     "png of a palette, all translucent": lambda: encoded(
         FEW, "PNG", transparency=bytes(range(0, 256, 4))
@@ -121,6 +129,7 @@ KEPT = {
     "gif of frames": lambda: frames("GIF"),
     "bmp of colour": lambda: encoded(COLOUR, "BMP"),
     "bmp of grey": lambda: encoded(GREY, "BMP"),
+    "bmp of 32 bits": lambda: encoded(translucent(COLOUR), "BMP"),
 }
 CHANGED = {
     **{
@@ -146,6 +155,15 @@ CHANGED = {
     "webp turned": lambda: turned("WEBP", 8, lossless=True),
     "webp of frames": lambda: frames("WEBP", lossless=True),
     "avif": lambda: encoded(COLOUR, "AVIF"),
+    "avif of colour and alpha": lambda: encoded(
+        translucent(COLOUR), "AVIF", quality=100
+    ),
+    "ppm": lambda: encoded(COLOUR, "PPM"),
+    "pgm": lambda: encoded(GREY, "PPM"),
+    "jpeg 2000": lambda: encoded(COLOUR, "JPEG2000"),
+    "jpeg 2000 of colour and alpha": lambda: encoded(
+        translucent(COLOUR), "JPEG2000"
+    ),
 }
 # Kept by some releases of TensorFlow only.
 EITHER = {"webp": lambda: encoded(COLOUR, "WEBP")}
@@ -153,16 +171,30 @@ ALL = {**KEPT, **CHANGED, **EITHER}
 
 
 def people_see(content):
-    """Pixels by Pillow, upright, int `(height, width, 3)`."""
+    """Pixels by Pillow, upright, on white, int `(height, width, 3)`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
-        return np.asarray(image.convert("RGB"), np.int64)
+        pixels = np.asarray(image.convert("RGBA"), np.float64)
+    opacity = pixels[..., 3:] / 255
+    on_white = pixels[..., :3] * opacity + 255 * (1 - opacity)
+    return np.round(on_white).astype(np.int64)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_black_drawing_on_transparency_is_black_on_white(mode, tmp_path):
+    drawing = Image.new("RGBA", (30, 20), (0, 0, 0, 0))
+    drawing.paste((0, 0, 0, 255), (5, 5, 12, 15))
+    drawing.convert(mode).save(tmp_path / "a.png")
+    _, pixels = given(tmp_path / "a.png")
+    expected = np.full((20, 30, 3), 255)
+    expected[5:15, 5:12] = 0
+    np.testing.assert_array_equal(pixels, expected)
 
 
 def given(path):
     """What becomes of a file: its bytes, and the pixels TensorFlow makes."""
-    content = folders.read_image(path)
+    content = image_files.read_image(path)
     return content, decode(tf.constant(content)).numpy().astype(np.int64)
 
 
@@ -201,22 +233,22 @@ def test_sixteen_bits_of_grey_keep_their_high_byte(kind, tmp_path):
 def test_values_of_no_known_range_are_refused(dtype, tmp_path):
     Image.fromarray(ROWS.astype(dtype)).save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match="a.tif .*range is not known"):
-        folders.read_image(tmp_path / "a.tif")
+        image_files.read_image(tmp_path / "a.tif")
 
 
 def test_damaged_notes_do_not_spoil_a_photo(tmp_path):
     exif = b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x01\x12" * 9
     content = encoded(COLOUR, "JPEG", quality=95, exif=exif)
     (tmp_path / "a.jpg").write_bytes(content)
-    assert folders.read_image(tmp_path / "a.jpg") == content
+    assert image_files.read_image(tmp_path / "a.jpg") == content
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
 def test_large_image_is_halved_down_to_a_short_side(
     kind, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(folders, "MAX_PIXELS", 200 * 160 - 1)
-    monkeypatch.setattr(folders, "MIN_SIDE", 40)
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 200 * 160 - 1)
+    monkeypatch.setattr(image_files, "MIN_SIDE", 40)
     pixels = np.asarray(COLOUR.resize((200, 160)))
     options = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {}
     Image.fromarray(pixels).save(tmp_path / "a", kind, **options)
@@ -224,7 +256,7 @@ def test_large_image_is_halved_down_to_a_short_side(
     assert content.startswith(b"\x89PNG")
     means = pixels.reshape(40, 4, 50, 4, 3).mean(axis=(1, 3))
     np.testing.assert_allclose(found, means, atol=5 if options else 0.5)
-    monkeypatch.setattr(folders, "MAX_PIXELS", 200 * 160)
+    monkeypatch.setattr(image_files, "MAX_PIXELS", 200 * 160)
     assert given(tmp_path / "a")[0] == (tmp_path / "a").read_bytes()
 
 
@@ -246,7 +278,7 @@ def test_bomb_is_refused_before_it_goes_off(tmp_path):
     (tmp_path / "a.png").write_bytes(png(side, side, 1, 0, [row] * side))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match="a.png .*exceeds limit"):
-        folders.read_image(tmp_path / "a.png")
+        image_files.read_image(tmp_path / "a.png")
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert after - before < 100_000  # KiB
 
@@ -255,7 +287,7 @@ def test_bomb_is_refused_before_it_goes_off(tmp_path):
     ("content", "reason"),
     [
         (b"", "an empty file"),
-        (b"some text" * 9, "no image of a known kind"),
+        (b"some text" * 9, "not an image of a known kind"),
         (b"\0\0\0\x18ftypheic" + b"\0" * 90, "HEIC"),
         (encoded(COLOUR, "JPEG", quality=95)[:-300], "truncated"),
         (encoded(COLOUR, "TIFF")[:3000], "truncated"),
@@ -265,7 +297,7 @@ def test_bomb_is_refused_before_it_goes_off(tmp_path):
 def test_what_is_no_image_is_named(content, reason, tmp_path):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(ValueError, match=f"a.jpg .*{reason}"):
-        folders.read_image(tmp_path / "a.jpg")
+        image_files.read_image(tmp_path / "a.jpg")
 
 
 def test_files_read_when_they_are_wanted_are_upright_too(tmp_path):
@@ -294,13 +326,15 @@ def test_files_beyond_what_is_kept_are_read_again(
 ):
     folder = shutil.copytree(image_folder, tmp_path / "photos")
     Image.open(folder / "cat" / "0.png").save(folder / "cat" / "0.tiff")
-    names = folders.class_names(folder)
-    expected = [file.read() for file in folders.read(folder, names)]
+    classes = folders.list_classes(folder, Skipped())
+    expected = [
+        file.read() for file in folders.read(folder, classes, Skipped())
+    ]
     monkeypatch.setattr(folders, "KEPT_BYTES", sum(map(len, expected[:3])))
-    files = folders.read(folder, names)
+    files = folders.read(folder, classes, Skipped())
     assert [file.content for file in files[:3]] == expected[:3]
     assert not any(file.content for file in files[3:])
-    images = folders.to_images(files, names)
+    images = folders.to_images(files, list(classes))
     assert list(images.read(np.arange(len(files)))) == expected
     shutil.copy(files[4].path, files[5].path)
     with pytest.raises(OSError, match=f"must not change.*{files[5].path}"):

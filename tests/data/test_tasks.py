@@ -1,5 +1,5 @@
 import hashlib
-import os
+import re
 import shutil
 
 import numpy as np
@@ -8,12 +8,13 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_experts.data import synthetic
+from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.preprocessing import resize
+from keras_experts.data.splits import split_by_hash
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
 from keras_experts.data.tasks import say_unseen
-from keras_experts.data.tasks import split_by_hash
 
 
 def contents(images):
@@ -86,21 +87,25 @@ def damage(path):
     path.write_bytes(path.read_bytes()[:60])
 
 
-@pytest.mark.parametrize(("number", "lines"), [(1, 1), (5, 5), (9, 6)])
-def test_damaged_files_are_named_and_left_out(photos, capfd, number, lines):
-    paths = sorted((photos / "dog").iterdir())
-    for path in paths[:number]:
+@pytest.mark.parametrize("number", [1, 5, 9])
+def test_unreadable_files_are_skipped_and_named_in_one_line(
+    photos, capfd, number
+):
+    for path in sorted((photos / "dog").iterdir())[:number]:
         damage(path)
     task = load_task(photos)
     assert task.train.num_examples + task.test.num_examples == 30 - number
     labels = np.concatenate([task.train.labels, task.test.labels])
     assert np.bincount(labels).tolist() == [10, 10 - number, 10]
-    err = capfd.readouterr().err.splitlines()
-    assert len(err) == lines
-    for path, line in zip(paths[: min(number, 5)], err):
-        assert line.startswith(f"Left out {path}: ")
-    if number > 5:
-        assert err[5] == f"and {number - 5} more"
+    (line,) = capfd.readouterr().err.splitlines()
+    plural = "s" * (number > 1)
+    assert line.startswith(
+        f"photos: {30 - number} images in 3 classes; skipped {number} "
+        f"file{plural}: {number} unreadable image{plural} (dog/0.png: image "
+        "file is truncated"
+    )
+    assert line.count("dog/") == min(number, 5)
+    assert line.endswith("; and 4 more)" if number == 9 else "truncated)")
 
 
 def test_class_of_damaged_files_alone_is_refused(photos):
@@ -110,30 +115,32 @@ def test_class_of_damaged_files_alone_is_refused(photos):
         load_task(photos)
 
 
-def test_other_files_and_loops_are_passed_over(photos, capfd):
-    dog = photos / "dog"
-    (dog / "more" / "DEEPER").mkdir(parents=True)
-    (dog / "0.png").rename(dog / "more" / "DEEPER" / "0.PNG")
-    for name in ("notes.txt", "Thumbs.db", "._0.png", ".hidden.jpg", "0.mp4"):
-        (dog / name).write_bytes(b"no image")
-    (dog / ".thumbnails").mkdir()
-    (dog / "folder.png").mkdir()
-    shutil.copy(dog / "1.png", dog / ".thumbnails")
-    (dog / "loop").symlink_to(photos)
-    (dog / "self.png").symlink_to(dog / "self.png")
-    (dog / "nowhere.png").symlink_to(dog / "nothing.png")
-    os.mkfifo(dog / "pipe.png")
-    (photos / "__MACOSX").mkdir()
-    task = load_task(photos)
+def test_all_that_is_skipped_is_told_in_one_line(odd_folder, capfd):
+    task = load_task(odd_folder)
     assert task.class_names == ["cat", "dog", "fish"]
-    assert task.train.num_examples + task.test.num_examples == 30
+    labels = np.concatenate([task.train.labels, task.test.labels])
+    assert np.bincount(labels).tolist() == [10, 16, 10]
+    (line,) = capfd.readouterr().err.splitlines()
+    kept, _, skipped = line.partition("; skipped ")
+    assert kept == "photos: 36 images in 3 classes"
+    total, _, reasons = skipped.partition(": ")
+    assert total == "14 files and 6 folders"
+    assert sorted(re.split(r", (?=\d+ )", reasons)) == [
+        "1 image outside the class folders (loose.png)",
+        "1 repeated folder (dog/round)",
+        "2 broken links (dog/nowhere.png; dog/self.png)",
+        "3 not images (clip.mp4; dog/notes.txt; dog/pipe.png)",
+        "4 system files",
+        "4 unreadable images (dog/e.png: image file is truncated; dog/f.jpg: "
+        "an empty file; dog/g.heic: HEIC or similar, which must be converted "
+        "first; dog/h.nef: a raw photo, which must be converted first)",
+        "5 system folders",
+    ]
+
+
+def test_nothing_is_said_where_nothing_is_skipped(image_folder, capfd):
+    load_task(image_folder)
     assert capfd.readouterr().err == ""
-
-
-def test_photos_that_nothing_reads_are_named(photos, capfd):
-    (photos / "dog" / "1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
-    load_task(photos)
-    assert "1.HEIC: HEIC or alike" in capfd.readouterr().err
 
 
 def test_file_that_becomes_a_png_keeps_its_side(photos):
@@ -206,6 +213,33 @@ def test_labels_that_are_no_classes_are_refused(tmp_path, labels, what):
     np.savez(tmp_path / "t.npz", images=images, labels=np.array(labels))
     with pytest.raises(ValueError, match=f"whole numbers or texts.*{what}"):
         load_task(tmp_path / "t.npz")
+
+
+def test_labels_in_a_column_are_one_label_per_image(tmp_path, rng):
+    images = rng.integers(0, 256, (40, 4, 4)).astype(np.uint8)
+    labels = np.arange(40) % 2
+    for name, array in (("row", labels), ("column", labels[:, None])):
+        np.savez(tmp_path / f"{name}.npz", images=images, labels=array)
+    row, column = (
+        load_task(tmp_path / f"{name}.npz") for name in ("row", "column")
+    )
+    assert row.class_names == column.class_names
+    np.testing.assert_array_equal(row.train.labels, column.train.labels)
+
+
+@pytest.mark.parametrize("task", [None, ["photos"], 3])
+def test_what_is_no_task_is_refused(task):
+    with pytest.raises(ValueError, match="task must be a TFDS name.*Received"):
+        load_task(task)
+
+
+@pytest.mark.parametrize(
+    "labels", [[0, 1], np.array([0, np.nan]), np.array([[0], [1]])]
+)
+def test_labels_of_a_set_are_whole_numbers_in_one_row(labels):
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    with pytest.raises(ValueError, match=r"whole numbers, shape \(n,\)"):
+        LabeledImages(images.__getitem__, labels, ["a", "b"])
 
 
 @pytest.mark.parametrize("key", ["images", "labels"])
@@ -341,6 +375,74 @@ def test_texts_of_a_tfds_set_are_classes(write_set, tmp_path):
     assert few.train.labels.tolist() == [1, 2]
 
 
+@pytest.fixture
+def classes():
+    import tensorflow_datasets as tfds
+
+    return tfds.features.ClassLabel(names=["b", "a"])
+
+
+@pytest.mark.parametrize("folder", ["drawn/1.0.0", "drawn", "."])
+def test_folder_of_a_prepared_tfds_set_is_the_set(
+    write_set, classes, tmp_path, folder
+):
+    write_set(classes, [0, 1] * 6)
+    expected = load_task("drawn", str(tmp_path))
+    task = load_task(tmp_path / folder)
+    assert task.name == "drawn"
+    assert task.class_names == ["b", "a"]
+    assert contents(task.train) == contents(expected.train)
+    assert contents(task.test) == contents(expected.test)
+
+
+def test_newest_version_of_a_tfds_folder_counts(write_set, classes, tmp_path):
+    for number, version in enumerate(("9.0.0", "10.0.0")):
+        write_set(classes, [0, 1] * (3 + number), version=version)
+    assert load_task(tmp_path / "drawn").train.num_examples == 8
+
+
+def test_folder_of_several_tfds_sets_explains_the_data_dir(
+    write_set, classes, tmp_path
+):
+    for name in ("drawn", "painted"):
+        write_set(classes, [0, 1] * 6, name)
+    with pytest.raises(ValueError, match="holds drawn, painted") as error:
+        load_task(tmp_path)
+    assert f"--task drawn --data_dir {tmp_path}" in str(error.value)
+
+
+def test_tfds_set_without_a_test_split_holds_out_a_fifth(
+    write_set, classes, tmp_path
+):
+    write_set(classes, [0, 1] * 10, others=())
+    whole = contents(load_task("drawn", str(tmp_path), None).train)
+    task = load_task("drawn", str(tmp_path))
+    assert (task.train.num_examples, task.test.num_examples) == (16, 4)
+    assert contents(task.train) == whole
+    few = load_task("drawn", str(tmp_path), 6)
+    assert contents(few.train) == whole[:6]
+    assert contents(few.test) == contents(task.test)
+
+
+def test_validation_split_of_a_tfds_set_is_used_as_that_of_a_folder(
+    write_set, classes, tmp_path, capfd
+):
+    write_set(classes, [0, 1] * 6, others=("validation",))
+    write_set(classes, [0, 1] * 6, "whole", others=("validation", "test"))
+    capfd.readouterr()
+    task = load_task("drawn", str(tmp_path))
+    assert (task.train.num_examples, task.test.num_examples) == (12, 4)
+    assert "validation is the test split" in capfd.readouterr().err
+    task = load_task("whole", str(tmp_path), with_validation=True)
+    assert task.validation.num_examples == task.test.num_examples == 4
+
+
+@pytest.mark.parametrize("task", ["photos", "/data/photos", "data/photos"])
+def test_missing_folder_is_named(task):
+    with pytest.raises(FileNotFoundError, match=f"Received: '{task}', which"):
+        load_task(task)
+
+
 def test_damaged_images_of_a_tfds_set_are_left_out(write_set, tmp_path, capfd):
     import tensorflow_datasets as tfds
 
@@ -364,12 +466,12 @@ def test_damaged_images_of_a_tfds_set_are_left_out(write_set, tmp_path, capfd):
         for image, _ in contents(task.train)
     ]
     assert found == [0, 1, 2, 4, 5, 6, 7, 9]
-    err = capfd.readouterr().err.splitlines()
-    assert [line.partition(" (")[0] for line in err] == [
-        "Left out image 3",
-        "Left out image 8",
-    ]
-    assert path in err[0]
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(
+        "harmed: 8 training images; skipped 2 images: 2 unreadable images "
+        f"(image 3 at {path} "
+    )
+    assert "; image 8 at " in line
 
 
 def test_classes_without_an_image_to_learn_from_are_named(capfd):

@@ -10,6 +10,7 @@ import types
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_experts.data import texts
 from keras_experts.data.labeled_images import concatenate
@@ -65,6 +66,31 @@ def test_a_folder_with_train_and_test_files_keeps_its_sides(tmp_path):
     assert labelled(task.test) == {*ROWS[30:], ("new", "c")}
     assert task.class_names == ["a", "b", "c"]
     assert load_task(tmp_path, num_examples=7).train.num_examples == 7
+
+
+def test_splits_of_texts_are_known_by_their_usual_names(tmp_path, capfd):
+    write_csv(tmp_path / "Training.csv", ROWS[:30])
+    write_csv(tmp_path / "dev.csv", ROWS[30:])
+    (tmp_path / "photos").mkdir()  # beside it
+    task = load_task(tmp_path)
+    assert labelled(task.train) == set(ROWS[:30])
+    assert labelled(task.test) == set(ROWS[30:])
+    assert "dev.csv is the test split" in capfd.readouterr().err
+    write_csv(tmp_path / "TEST.csv", ROWS[:5])
+    task = load_task(tmp_path, with_validation=True)
+    assert labelled(task.test) == set(ROWS[:5])
+    assert labelled(task.validation) == set(ROWS[30:])
+    write_csv(tmp_path / "train.csv", ROWS[:5])
+    with pytest.raises(ValueError, match="one file of training texts"):
+        load_task(tmp_path)
+
+
+def test_list_of_images_beside_class_folders_is_no_task_of_texts(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (4, 4)).save(tmp_path / name / "a.png")
+    (tmp_path / "train.csv").write_text("image,label\ncat/a.png,cat\n")
+    assert load_task(tmp_path).class_names == ["cat", "dog"]
 
 
 def test_bad_rows_are_counted_in_one_line_by_their_reason(tmp_path, capsys):

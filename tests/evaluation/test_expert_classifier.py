@@ -12,7 +12,11 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import keras_experts
+from keras_experts.data.labels import check_labels
+from keras_experts.evaluation import expert_classifier
 from keras_experts.evaluation.prediction import predict
+
+IMAGES = np.zeros((2, 4, 4, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +127,13 @@ def test_clone_has_the_settings_and_is_not_fitted(fitted, files):
         (["a.png"], ["a", "b"], "Received: 1 files or texts, 2 labels"),
         (np.zeros((2, 4, 4, 3)), [0, 1], "must be uint8"),
         (np.zeros((2, 4, 4, 3), np.uint8), [1, 1], "at least two classes"),
+        (IMAGES, [0, np.nan], "`y` must be whole.*float64 with 1 of 2 missing"),
+        (IMAGES, ["a", np.nan], "1 of 2 missing.*nan"),
+        (IMAGES, ["a", None], "1 of 2 missing.*None"),
+        (IMAGES, [0.5, 1.0], "whole numbers or texts. Received: float64"),
+        (IMAGES, [[0, 1], [1, 0]], r"`y` must have shape \(n,\).*\(2, 2\)"),
+        (IMAGES[0], [0, 1, 0, 1], r"\(4, 4, 3\), which is one image"),
+        ("a.png", [0, 1], "Received: 1 files or texts, 2 labels"),
     ],
 )
 def test_what_does_not_fit_is_refused(small_pool, X, y, rule):
@@ -197,3 +208,27 @@ def test_one_unreadable_file_does_not_fail_the_others(
     assert "broken.png" in err and "gone.png" in err
     with pytest.raises(ValueError, match="At least one image file"):
         head_only.predict(given[1:3])
+
+
+def test_one_path_and_labels_in_a_column_have_their_obvious_meaning(
+    fitted, files
+):
+    paths, names = files
+    assert fitted.predict(str(paths[0])).tolist() == names[:1]
+    assert fitted.predict(paths[0]).tolist() == names[:1]
+    labels = check_labels(np.array(names)[:, None], "`y`")
+    assert labels.tolist() == names
+
+
+def test_one_module_stands_for_a_list_of_one(small_pool, files, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    def record(task, modules, *args, **kwargs):
+        raise Stop(modules)
+
+    monkeypatch.setattr(expert_classifier, "select", record)
+    for module in (str(small_pool), small_pool):
+        with pytest.raises(Stop) as stopped:
+            keras_experts.ExpertClassifier(module).fit(*files)
+        assert stopped.value.args == ([module],)

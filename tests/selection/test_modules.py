@@ -2,6 +2,7 @@ import json
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -175,3 +176,9 @@ def test_domain_adaptive_picks_the_module_made_for_the_task(tmp_path):
     assert found.best.module == modules[-1]
     with pytest.raises(ValueError, match=f"without dat_{task.name}"):
         select(task, modules[:2], "dat", cache=False)
+
+
+def test_one_module_stands_for_a_list_of_one(baseline_module):
+    model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten()])
+    for module in (baseline_module, Path(baseline_module), model):
+        assert handles_of(expand(module)) == handles_of(expand([module]))

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import keras_experts
 from keras_experts.data import synthetic
@@ -81,6 +83,25 @@ def test_files_are_classified_as_predict_does(finetuned, image_folder):
         assert probabilities.tolist() == sorted(probabilities, reverse=True)
         told = [row["probabilities"][name.decode()] for name in classes]
         np.testing.assert_allclose(probabilities, told, atol=1e-5)
+
+
+def test_transparent_drawings_are_served_on_white(finetuned, tmp_path):
+    drawing = Image.new("RGBA", (12, 10), (0, 0, 0, 0))
+    drawing.paste((0, 0, 0, 255), (3, 3, 8, 8))
+    opaque = Image.new("RGB", drawing.size, "white")
+    opaque.paste(drawing, mask=drawing.getchannel("A"))
+    for mode in ("RGBA", "LA", "P"):
+        drawing.convert(mode).save(tmp_path / f"{mode}.png")
+    opaque.save(tmp_path / "z.png")
+    rows = predict(finetuned[0], tmp_path)
+    contents = [Path(row["file"]).read_bytes() for row in rows]
+    signatures = tf.saved_model.load(str(finetuned[0] / "module")).signatures
+    found = signatures["serving_files"](image_bytes=tf.constant(contents))
+    probabilities = found["probabilities"].numpy()
+    for row, served in zip(rows, probabilities, strict=True):
+        assert row["probabilities"] == rows[-1]["probabilities"]
+        np.testing.assert_array_equal(served, probabilities[-1])
+        assert served[0] == pytest.approx(row["probability"], abs=1e-5)
 
 
 def test_keras_file_is_the_module(finetuned, rng):
@@ -277,3 +298,38 @@ def test_expert_of_a_bank_is_cut_out_and_fine_tuned(
     ]
     assert [m["expert"] for m in metrics] == ["form", "form"]
     assert metrics[0]["final_loss"] == metrics[1]["final_loss"]
+
+
+def test_a_validation_split_chooses_the_state_and_copies_are_not_tested(
+    baseline_module, image_folder, tmp_path, capfd
+):
+    photos = tmp_path / "photos"
+    for split, numbers in (("train", range(6)), ("val", (6, 7, 8))):
+        for name in ("cat", "dog", "fish"):
+            (photos / split / name).mkdir(parents=True)
+            for number in numbers:
+                path = image_folder / name / f"{number}.png"
+                shutil.copy(path, photos / split / name)
+    (photos / "test" / "cat").mkdir(parents=True)
+    for number in (5, 9):  # the first is a training image too
+        path = image_folder / "cat" / f"{number}.png"
+        shutil.copy(path, photos / "test" / "cat")
+    metrics = keras_experts.finetune(
+        baseline_module,
+        photos,
+        tmp_path / "tuned",
+        num_images=32,
+        batch_size=16,
+        base_learning_rate=0.01,
+        validation=0.2,
+        compile=False,
+    )
+    assert metrics["num_train"] == 18
+    assert (metrics["num_test"], metrics["num_test_copies"]) == (1, 1)
+    assert np.sum(metrics["confusion"]) == 1
+    # A share of nine images.
+    accuracy = metrics["validation_accuracy"]
+    assert accuracy * 9 == pytest.approx(round(accuracy * 9))
+    err = capfd.readouterr().err
+    assert "chosen on the 9 images of its validation split" in err
+    assert "1 of 2 test images are exact copies of training images" in err

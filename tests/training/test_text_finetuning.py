@@ -128,6 +128,9 @@ def test_texts_are_predicted_by_line_and_by_file(tuned, tmp_path, capsys):
     (tmp_path / "b.txt").write_text("petal\nthorn")
     (tmp_path / "c.txt").write_bytes(b"\xff")
     rows = predict(tuned, [tmp_path / n for n in ("a.csv", "b.txt", "c.txt")])
+    *rows, unreadable = rows
+    assert unreadable["file"] == str(tmp_path / "c.txt")
+    assert unreadable["named"] and "not UTF-8" in unreadable["error"]
     assert [(row["file"], row["row"], row["place"]) for row in rows] == [
         (str(tmp_path / "a.csv"), 1, "line 2"),
         (str(tmp_path / "a.csv"), 3, "line 5"),
@@ -141,8 +144,8 @@ def test_texts_are_predicted_by_line_and_by_file(tuned, tmp_path, capsys):
         "one text",
         "skipped, bytes that are not UTF-8",
     ]
-    with pytest.raises(ValueError, match="must hold a text. Received: 1"):
-        predict(tuned, [tmp_path / "c.txt"])
+    (row,) = predict(tuned, tmp_path / "c.txt")
+    assert row["class"] is None and row["error"] == unreadable["error"]
 
 
 def test_tables_of_any_name_are_predicted_row_by_row(

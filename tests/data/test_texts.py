@@ -168,7 +168,7 @@ def test_a_folder_mixes_kinds_of_files(tmp_path, capsys):
     assert labelled(task.train) == set(ROWS[:30])
     assert labelled(task.test) == set(ROWS[30:])
     said = capsys.readouterr().err
-    assert "skipped notes.csv, neither train nor test" in said
+    assert "skipped notes.csv, not named as a split" in said
 
 
 def test_a_folder_without_a_test_file_holds_out_a_fifth(tmp_path):

@@ -51,6 +51,11 @@ class _Host:
     def __init__(self, folder: Path, trust: bool):
         self._module, self._metadata = load_classifier(folder, trust)
         self._page = folder / PAGE_FILE
+        if not self._page.is_file():
+            raise FileNotFoundError(
+                "A classifier to serve must have its page. "
+                f"Received: {folder} without {PAGE_FILE}."
+            )
 
     async def page(self, request: Request) -> FileResponse:
         """Returns the page of the fine-tuning."""

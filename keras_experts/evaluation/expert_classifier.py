@@ -111,6 +111,9 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         examples = _to_examples(X, labels, names)
         if examples.medium == TEXTS:
             (examples,) = texts.without_faulty("X", [examples])
+        # Callers sort by class; what is held out must be of all classes.
+        rng = np.random.default_rng(self.seed)
+        examples = examples.subset(rng.permutation(examples.num_examples))
         task = Task(examples.medium, examples, examples.take(0))
         pool = self._pool()
         selection = select(

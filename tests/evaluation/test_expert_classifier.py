@@ -232,3 +232,12 @@ def test_one_module_stands_for_a_list_of_one(small_pool, files, monkeypatch):
         with pytest.raises(Stop) as stopped:
             keras_experts.ExpertClassifier(module).fit(*files)
         assert stopped.value.args == ([module],)
+
+
+def test_images_held_out_are_of_all_classes_though_they_come_sorted(
+    head_only, files
+):
+    paths, labels = files
+    assert labels == sorted(labels)
+    classifier = clone(head_only).set_params(validation=1 / 3)
+    assert classifier.fit(paths, labels).score(paths, labels) > 0.9

@@ -14,18 +14,14 @@ from importlib.machinery import ModuleSpec
 
 PACKAGE = __name__.partition(".")[0]
 LIGHT = (PACKAGE, __name__, f"{PACKAGE}.lazy")  # what importing it imports
-# The modules of all classes that are registered, with what they import.
-REGISTERED = ("models.backbone", "models.text_encoder", "layers.label_router")
-NEEDS_TENSORFLOW = ("layers.hub_layer",)
+REGISTERED = ("layers", "models")
 
 
 def register() -> None:
     """Imports what a saved model may hold, if Keras has been imported."""
-    keras = sys.modules.get("keras")
-    if keras is None:
+    if "keras" not in sys.modules:
         return
-    is_tensorflow = keras.backend.backend() == "tensorflow"
-    for module in (*REGISTERED, *(NEEDS_TENSORFLOW if is_tensorflow else ())):
+    for module in REGISTERED:
         # What does not import here has its own error where it is used.
         with contextlib.suppress(ImportError):
             importlib.import_module(f"{PACKAGE}.{module}")

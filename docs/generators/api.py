@@ -170,7 +170,9 @@ PAGES = (
 
 
 def public_names(package: str) -> dict[str, str]:
-    """Gives of each public name of a package where it is defined.
+    """Returns where each public name of a package is defined.
+
+    A package imports its names, or lists their modules in a call of `attach`.
 
     Args:
         package: str. Such as "keras_experts.layers".
@@ -179,15 +181,17 @@ def public_names(package: str) -> dict[str, str]:
         dict. Such as "keras_experts.hierarchy.Hierarchy" by "Hierarchy".
     """
     path = ROOT.joinpath(*package.split("."), "__init__.py")
-    calls = (
-        node
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call)
-        and getattr(node.func, "id", "") == "attach"
-    )
-    modules = ast.literal_eval(next(calls).args[1])
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    for node in nodes:
+        is_call = isinstance(node, ast.Call)
+        if is_call and getattr(node.func, "id", "") == "attach":
+            modules = ast.literal_eval(node.args[1])
+            return {n: f"{package}.{m}.{n}" for n, m in modules.items()}
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
     return {
-        name: f"{package}.{module}.{name}" for name, module in modules.items()
+        alias.name: f"{node.module}.{alias.name}"
+        for node in imports
+        for alias in node.names
     }
 
 
@@ -201,8 +205,8 @@ def index() -> str:
     """Gives the page of all public names, each with a link to its text."""
     text = [
         "# Python API\n",
-        "Importing `keras_experts` imports nothing heavy: each name's module "
-        "is imported on first use. These are the public names; the pages "
+        "Importing `keras_experts` imports nothing heavy; its sub-packages are "
+        "imported on first use. These are the public names; the pages "
         "beside this one have their docstrings, and those of what they take "
         "and give.\n",
     ]

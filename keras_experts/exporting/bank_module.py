@@ -17,20 +17,21 @@ from keras_experts.saved_models.writing import reusable_object
 from keras_experts.saved_models.writing import write_module
 
 STORAGES = ("float32", "float16")
-INDEX_DTYPES = (tf.int32, tf.int64)
+# Python numbers go to the first trace that takes them: int32 would cut them.
+INDEX_DTYPES = (tf.int64, tf.int32)
 KERNEL_RANK = 3  # of adapters; convolutions have one more
 
 
 class BankFunctions:
     """The traced functions that every callable of the module calls.
 
-    The network is traced once, in two parts: the root, which no expert
-    changes, and the blocks. Both are behind one function, since each trace
-    that calls a function names all its variables (14 kB for an R50).
+    The network is traced once, in two parts: the root, which is the same for
+    all experts, and the blocks. Both are called by one function, since each
+    trace that calls a function lists all its variables (14 kB for an R50).
 
     Args:
         bank: `BitResNet` with a bank.
-        names: of its experts, in their order.
+        names: list of str. Names of the experts, in their order.
         storage: str. "float32", or "float16" for kernels of half the size;
             the network computes in float32 in either case.
     """
@@ -50,6 +51,7 @@ class BankFunctions:
         root = keras.Model(images, root_map)
         blocks = keras.Model([root_map, index], bank.output["pre_logits"])
         index_spec = tf.TensorSpec((None,), tf.int32)
+        any_expert = tf.TensorSpec(None, tf.int64)
         map_spec = tf.TensorSpec(root_map.shape, tf.float32)
 
         @tf.function(input_signature=[IMAGES])
@@ -62,54 +64,73 @@ class BankFunctions:
             with self._weights():
                 return blocks([root_map, index])
 
-        @tf.function(input_signature=[IMAGES, index_spec])
-        def apply(images, index):
-            index = self._checked(index, tf.shape(images)[0])
-            return apply_blocks(apply_root(images), index)
+        @tf.function(input_signature=[IMAGES, any_expert])
+        def apply(images, expert):
+            is_valid = self._is_valid(expert, tf.shape(images)[0])
+            index = tf.where(is_valid, tf.reshape(expert, [-1]), -1)
+            index = tf.cast(index, tf.int32)
+            features = apply_blocks(apply_root(images), index)
+            # XLA drops assertions, and must not use another expert instead.
+            return tf.where(is_valid[:, None], features, float("nan"))
 
         self._apply_root, self._apply_blocks = apply_root, apply_blocks
         self._apply = apply
 
     def features(self, images, expert) -> tf.Tensor:
-        """Gives features `(batch, channels)`.
+        """Computes features `(batch, channels)`.
 
         Args:
-            images: float tensor `(batch, height, width, 3)`, in [0, 1].
-            expert: int tensor, scalar, `(1,)` or `(batch,)`, -1 for none.
+            images: float tensor `(batch, height, width, 3)`, values in [0, 1].
+            expert: int32 or int64 tensor, scalar, `(1,)` or `(batch,)`. The
+                index -1 is the baseline.
         """
-        return self._apply(images, tf.reshape(tf.cast(expert, tf.int32), [-1]))
+        return self._apply(images, tf.cast(expert, tf.int64))
 
-    def _checked(self, index, batch) -> tf.Tensor:
-        number = tf.shape(index)[0]
-        inside = (index >= -1) & (index < len(self.names))
+    def _is_valid(self, expert, batch) -> tf.Tensor:
+        """Checks an index of any rank; returns bool `(expert's size,)`."""
+        size = tf.size(expert)
+        has_shape = (tf.rank(expert) < 2) & ((size == 1) | (size == batch))
+        flat = tf.reshape(expert, [-1])
+        in_range = (flat >= -1) & (flat < len(self.names))
         with tf.control_dependencies(
             [
                 tf.debugging.Assert(
-                    tf.reduce_all(inside),
-                    [f"`expert` must be in [-1, {len(self.names)}).", index],
+                    has_shape,
+                    [
+                        "`expert` must be a scalar or have shape (batch,). "
+                        "Received: shape",
+                        tf.shape(expert),
+                    ],
                 ),
                 tf.debugging.Assert(
-                    (number == 1) | (number == batch),
-                    ["`expert` must be one, or one for each image.", number],
+                    tf.reduce_all(in_range),
+                    [
+                        "`expert` must hold integers in "
+                        f"[-1, {len(self.names)}). Received:",
+                        expert,
+                    ],
                 ),
             ]
         ):
-            return tf.identity(index)
+            return in_range & has_shape
 
     def index_of(self, names) -> tf.Tensor:
-        """Gives the index of each name; an unknown name is an error."""
-        names = tf.reshape(names, (-1,))
+        """Looks up the indices of expert names; refuses unknown names."""
         known = tf.constant([BASELINE, *self.names])
-        same = names[:, None] == known[None]  # (names, 1 + experts)
+        is_same = names[..., None] == known  # (*names, 1 + experts)
         check = tf.debugging.Assert(
-            tf.reduce_all(tf.reduce_any(same, axis=1)),
-            ["`expert_name` must be a name of the bank.", names],
+            tf.reduce_all(tf.reduce_any(is_same, axis=-1)),
+            [
+                "`expert_name` must hold names of experts of the bank. "
+                "Received:",
+                names,
+            ],
         )
         with tf.control_dependencies([check]):
-            return tf.argmax(same, axis=1, output_type=tf.int32) - 1
+            return tf.argmax(is_same, axis=-1, output_type=tf.int32) - 1
 
     def all_features(self, images) -> tf.Tensor:
-        """Gives all experts' features `(batch, experts, channels)`."""
+        """Computes the features of all experts `(batch, experts, channels)`."""
         root_map = self._apply_root(images)
         features = tf.map_fn(
             lambda index: self._apply_blocks(root_map, index[None]),
@@ -138,24 +159,28 @@ def write_bank(
 ) -> None:
     """Writes a bank as one reusable SavedModel, whole or not at all.
 
-    Its root takes `(inputs, training=False, expert=-1)`, the expert a number,
-    a scalar or a vector; or a dict of `images` and `expert`. Of each expert
-    there is a callable `experts_NAME`. The signatures are `serving_default`
-    (the baseline), `by_index`, `by_name` and `all_experts`.
+    Its root takes `(inputs, training=False, expert=-1)`, where `expert` is a
+    scalar or has shape `(batch,)`, or a dict of `images` and `expert`. Each
+    expert also has a callable `experts_NAME`. The signatures are
+    `serving_default` (the baseline), `by_index`, `by_name` and `all_experts`.
+
+    An index outside `[-1, num_experts)`, or of another shape, is an error.
+    XLA has no errors of this kind: in a function that it compiles, such an
+    index gives features of NaN.
 
     Args:
         directory: folder to make; must be new or empty.
         bank: `BitResNet` with a bank.
-        names: of its experts, in their order; distinct.
-        metadata: dict. What `read_metadata` gives back; JSON.
+        names: list of str. Distinct names of the experts, in their order.
+        metadata: dict. Metadata that `read_metadata` returns; JSON.
         storage: str. One of `STORAGES`. A module in float16 is half as large,
             with features within 1e-3 (of an image's, in Euclidean norm), and
             not trainable: half precision loses small updates.
-        extras: files, as in `write_module`.
+        extras: list of Path. Files, as in `write_module`.
 
     Raises:
-        FileExistsError: if the folder holds something.
-        ValueError: if two names are the same, or there is no such storage.
+        FileExistsError: If the folder is not empty.
+        ValueError: If two names are equal, or `storage` is unknown.
     """
     _check(bank, names, storage)
     functions = BankFunctions(bank, names, storage)
@@ -172,8 +197,7 @@ def write_bank(
         for dtype in INDEX_DTYPES:
             # Of unknown rank, one trace takes numbers, scalars and vectors.
             any_expert = tf.TensorSpec(None, dtype, "expert")
-            one_each = tf.TensorSpec((None,), dtype, "expert")
-            pair = {"images": IMAGES, "expert": one_each}
+            pair = {"images": IMAGES, "expert": any_expert}
             keywords = {"training": training, "expert": any_expert}
             traces.append(((IMAGES,), keywords))
             traces.append(((pair,), {"training": training}))

@@ -1,17 +1,25 @@
-"""Keras layers of the method; all but HubLayer run on any Keras backend."""
+"""Keras layers of the method; all but HubLayer run on any Keras backend.
 
-from keras_experts.lazy import attach
+Importing this package registers all of its layers with Keras, so that
+`keras.saving.load_model` finds them in a saved model.
+"""
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "AdapterBank": "adapter_bank",
-        "AdapterGroups": "adapter_groups",
-        "HubLayer": "hub_layer",
-        "LabelRouter": "label_router",
-        "MaskedMean": "masked_mean",
-        "ResidualAdapter": "residual_adapter",
-        "StandardizedConv2D": "standardized_conv",
-        "TextEmbedding": "text_embedding",
-    },
-)
+from keras_experts.layers.adapter_bank import AdapterBank
+from keras_experts.layers.adapter_groups import AdapterGroups
+from keras_experts.layers.hub_layer import HubLayer
+from keras_experts.layers.label_router import LabelRouter
+from keras_experts.layers.masked_mean import MaskedMean
+from keras_experts.layers.residual_adapter import ResidualAdapter
+from keras_experts.layers.standardized_conv import StandardizedConv2D
+from keras_experts.layers.text_embedding import TextEmbedding
+
+__all__ = [
+    "AdapterBank",
+    "AdapterGroups",
+    "HubLayer",
+    "LabelRouter",
+    "MaskedMean",
+    "ResidualAdapter",
+    "StandardizedConv2D",
+    "TextEmbedding",
+]

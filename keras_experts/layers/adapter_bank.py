@@ -6,11 +6,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_experts.layers.expert_index import as_int32
+from keras_experts.layers.expert_index import check_values
 from keras_experts.layers.group_norm import normalize
 from keras_experts.layers.residual_adapter import bottleneck_channels
-
-# Indices whose values can be checked in any backend.
-PYTHON_INDICES = (int, float, list, tuple, np.ndarray, np.generic)
 
 # The bank's variable of each variable of a ResidualAdapter, by path.
 ADAPTER_VARIABLES = {
@@ -29,7 +28,7 @@ class AdapterBank(keras.layers.Layer):
 
     Every expert is a `ResidualAdapter` of the same shape; the bank stacks
     their variables along a first axis of length `num_experts`. The index -1
-    means no adapter: the example passes as it is.
+    means no adapter: the layer returns the image unchanged.
 
     Args:
         num_experts: int. Number of experts, at least 1.
@@ -38,9 +37,10 @@ class AdapterBank(keras.layers.Layer):
     Call arguments:
         inputs: float tensor `(batch, height, width, channels)`.
         expert_index: int, list or int tensor, scalar, `(1,)` or `(batch,)`,
-            values in `[-1, num_experts)`, passed by name. Python and NumPy
-            values are checked; compiled code clamps a tensor's values in
-            silence.
+            values in `[-1, num_experts)`, passed by name. An invalid Python or
+            NumPy value raises a `ValueError`. The values of a tensor are not
+            known before the computation: where one is invalid, the outputs of
+            its image are NaN.
 
     Returns:
         Float tensor of the shape of `inputs`.
@@ -78,9 +78,16 @@ class AdapterBank(keras.layers.Layer):
         self.norm_up_beta = stack("norm_up_beta", (hidden,), "zeros")
         self.up = stack("up", (hidden, channels), "zeros")
 
+    def __call__(self, *args, **kwargs):
+        # Keras converts NumPy arrays to tensors before it calls `call`.
+        check_values(kwargs.get("expert_index", -1), self.num_experts)
+        return super().__call__(*args, **kwargs)
+
     def call(self, inputs, expert_index=-1):
-        index = self._checked(expert_index)
-        chosen = ops.maximum(index, 0)
+        index = as_int32(expert_index, self.num_experts)
+        is_valid = index < self.num_experts
+        is_adapted = is_valid & (index >= 0)
+        chosen = ops.where(is_adapted, index, 0)
         pick = [
             ops.take(getattr(self, name), chosen, axis=0)
             for name in ADAPTER_VARIABLES.values()
@@ -98,10 +105,12 @@ class AdapterBank(keras.layers.Layer):
         hidden = product(hidden, down)
         hidden = ops.relu(normalize(hidden, gamma_up, beta_up))
         residual = product(hidden, up)
-        adapted = index >= 0
         if len(index.shape):
-            adapted = ops.reshape(adapted, (-1, 1, 1, 1))
-        return ops.where(adapted, inputs + residual, inputs)
+            is_valid = ops.reshape(is_valid, (-1, 1, 1, 1))
+            is_adapted = ops.reshape(is_adapted, (-1, 1, 1, 1))
+        # Compiled code cannot raise an error about a value.
+        others = ops.where(is_valid, inputs, float("nan"))
+        return ops.where(is_adapted, inputs + residual, others)
 
     def compute_output_shape(self, input_shape, **kwargs):
         return input_shape
@@ -138,27 +147,6 @@ class AdapterBank(keras.layers.Layer):
             raise ValueError(
                 "An expert of the bank has an index in "
                 f"[0, {self.num_experts}). Received: {index}."
-            )
-        return index
-
-    def _checked(self, expert_index):
-        if isinstance(expert_index, PYTHON_INDICES):
-            values = np.asarray(expert_index)
-            integral = np.issubdtype(values.dtype, np.integer)
-            if (
-                not integral
-                or np.any(values < -1)
-                or np.any(values >= self.num_experts)
-            ):
-                raise ValueError(
-                    "`expert_index` must hold integers in "
-                    f"[-1, {self.num_experts}). Received: {expert_index}."
-                )
-        index = ops.cast(ops.convert_to_tensor(expert_index), "int32")
-        if len(index.shape) > 1:
-            raise ValueError(
-                "`expert_index` must be a scalar or have shape (1,) or "
-                f"(batch,). Received: shape {tuple(index.shape)}."
             )
         return index
 

@@ -3,12 +3,8 @@
 import inspect
 
 import keras
+import numpy as np
 from keras.src.saving.serialization_lib import in_safe_mode
-
-from keras_experts.saved_models.loading import cast_floats
-from keras_experts.saved_models.loading import input_specs
-from keras_experts.saved_models.loading import load_module
-from keras_experts.saved_models.loading import load_signature
 
 
 @keras.saving.register_keras_serializable(package="keras_experts")
@@ -39,15 +35,17 @@ class HubLayer(keras.layers.Layer):
             safe_mode=False)`.
 
     Call arguments:
-        inputs: what the module takes; images are float tensors
+        inputs: the inputs of the module; images are float tensors
             `(batch, height, width, 3)`, values in [0, 1]. Floats are cast to
-            the type that the module takes.
-        training: bool. Where the module takes it, it is told whether the
-            layer is trainable and trained, as hub.KerasLayer does.
+            the type of the module's inputs. A dict may also hold plain
+            numbers and lists, such as `{"images": images, "expert": 3}`.
+        training: bool. Passed to a module that has this argument, as False
+            unless the layer is trainable, as in `hub.KerasLayer`.
 
     Returns:
-        What the module gives, such as features `(batch, channels)`, in the
-        layer's compute dtype.
+        The outputs of the module, such as features `(batch, channels)`, in
+        the layer's compute dtype. A bank refuses an invalid index of an
+        expert, but where XLA compiles the layer, its features are NaN.
 
     Raises:
         FileNotFoundError: if there is no such module.
@@ -79,6 +77,9 @@ class HubLayer(keras.layers.Layer):
                 "A signature cannot be trained. "
                 f"Received: trainable=True and signature={signature!r}."
             )
+        # Imports TensorFlow, which the other layers do not need.
+        from keras_experts.saved_models import loading
+
         super().__init__(trainable=trainable, autocast=False, **kwargs)
         # XLA compiles a loaded function's gradients anew after each update.
         self.supports_jit = False
@@ -86,20 +87,27 @@ class HubLayer(keras.layers.Layer):
         self.arguments = dict(arguments or {})
         self.output_key = output_key
         self.signature = signature
-        self._module = load_module(self.handle, trust, signature is None)
+        self._module = loading.load_module(
+            self.handle, trust, signature is None
+        )
         self._function = self._module
         if signature is not None:
-            self._function = load_signature(
+            self._function = loading.load_signature(
                 self._module, signature, self.handle
             )
         self._has_training = signature is None and (
             "training" in inspect.signature(self._module.__call__).parameters
         )
-        self._input_specs = input_specs(self._function.__call__)
-        trainable_variables = getattr(self._module, "trainable_variables", ())
-        listed = getattr(self._module, "variables", ())
+        self._input_specs = loading.input_specs(self._function.__call__)
+        trainable_variables = _listed(self._module, "trainable_variables")
         # A variable may be listed more than once.
-        unique = {id(v): v for v in (*trainable_variables, *listed)}
+        unique = {
+            id(variable): variable
+            for variable in (
+                *trainable_variables,
+                *_listed(self._module, "variables"),
+            )
+        }
         trained = {id(v) for v in trainable_variables if signature is None}
         for identity, variable in unique.items():
             self._adopt(variable, identity in trained)
@@ -108,14 +116,14 @@ class HubLayer(keras.layers.Layer):
                 "A module to train must have trainable variables. "
                 f"Received: {self.handle} with none."
             )
-        losses = getattr(self._module, "regularization_losses", None)
+        losses = _listed(self._module, "regularization_losses")
         if losses and self._trainable_variables:
             # Keras adds a weight's own once, and while it is trained.
             self._trainable_variables[0].regularizer = _Penalty(losses)
         self.built = True
 
     def _adopt(self, variable, trainable: bool) -> None:
-        """Makes a variable of the module a weight of the layer."""
+        """Adds a variable of the module to the weights of the layer."""
         name = variable.name.partition(":")[0].replace("/", "_")
         weight = keras.Variable(
             initializer=variable,
@@ -126,7 +134,18 @@ class HubLayer(keras.layers.Layer):
         weight._value = variable
         self._track_variable(weight)
 
+    def __call__(self, inputs, **kwargs):
+        # Keras refuses plain numbers, such as a bank's index, beside tensors.
+        if isinstance(inputs, dict):
+            inputs = {
+                key: value if hasattr(value, "dtype") else np.asarray(value)
+                for key, value in inputs.items()
+            }
+        return super().__call__(inputs, **kwargs)
+
     def call(self, inputs, training=None):
+        from keras_experts.saved_models.loading import cast_floats
+
         arguments = dict(self.arguments)
         if self._has_training:
             arguments["training"] = self.trainable and bool(training)
@@ -151,6 +170,27 @@ class HubLayer(keras.layers.Layer):
             return keras.ops.cast(output, self.compute_dtype)
         return output
 
+    def compute_output_spec(self, inputs, training=None):
+        return keras.Operation.compute_output_spec(
+            self, inputs, training=training
+        )
+
+    def compute_output_shape(self, input_shape):
+        from keras_experts.saved_models.loading import fitting_specs
+
+        inputs = keras.tree.map_shape_structure(keras.KerasTensor, input_shape)
+        specs = fitting_specs(inputs, self._input_specs)
+        if specs:
+            inputs = keras.tree.map_structure(
+                lambda tensor, spec: keras.KerasTensor(
+                    tensor.shape, spec.dtype.name
+                ),
+                inputs,
+                specs[0],
+            )
+        outputs = self.compute_output_spec(inputs)
+        return keras.tree.map_structure(lambda output: output.shape, outputs)
+
     def get_config(self):
         # Unfrozen with its model, a layer may have nothing to train.
         trainable = self.trainable and bool(self._trainable_variables)
@@ -170,8 +210,14 @@ class HubLayer(keras.layers.Layer):
         return super().from_config({**config, "trust": trust})
 
 
+def _listed(module, attribute: str) -> list:
+    """Returns what a module lists, without gaps: some modules list None."""
+    listed = getattr(module, attribute, None) or ()
+    return [item for item in listed if item is not None]
+
+
 class _Penalty(keras.regularizers.Regularizer):
-    """A module's regularisation losses, which know their variables."""
+    """The regularization losses of a module, functions without arguments."""
 
     def __init__(self, losses):
         self.losses = list(losses)

@@ -7,13 +7,13 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_experts")
 class LabelRouter(keras.layers.Layer):
-    """Sends an image to every expert that owns one of its labels.
+    """Routes each image to every expert that owns one of its labels.
 
     Args:
-        membership: bool array-like `(num_labels, num_experts)`. Whether the
-            expert's node is the label's node or one of its ancestors
+        membership: bool array-like `(num_labels, num_experts)`. True where
+            the expert's node is the label's node or one of its ancestors
             (`Hierarchy.membership`).
-        seed: int. Seed of the expert that `sample` draws, or None.
+        seed: int or None. Seed of the random choices of `sample`.
 
     Call arguments:
         labels: int, float or bool tensor `(batch, num_labels)`, multi-hot.
@@ -37,14 +37,7 @@ class LabelRouter(keras.layers.Layer):
         self.seed = seed
         self._matrix = matrix.astype("float32")
         self._seed_generator = keras.random.SeedGenerator(seed)
-
-    def build(self, input_shape):
-        if input_shape[-1] != len(self._matrix):
-            raise ValueError(
-                "The labels must have one column a row of `membership`. "
-                f"Received: {input_shape[-1]} columns, "
-                f"{len(self._matrix)} rows."
-            )
+        self.input_spec = keras.InputSpec(ndim=2, axes={-1: len(matrix)})
 
     def call(self, labels):
         labels = ops.cast(labels, "float32")
@@ -55,14 +48,14 @@ class LabelRouter(keras.layers.Layer):
         return keras.KerasTensor(shape, "bool")
 
     def sample(self, labels):
-        """Draws one of each image's experts, uniformly.
+        """Samples one of each image's experts, uniformly.
 
         Args:
-            labels: as in a call.
+            labels: Tensor `(batch, num_labels)`, multi-hot, as in a call.
 
         Returns:
-            Int32 tensor `(batch,)`, values in `[-1, num_experts)`: -1 for an
-            image that belongs to no expert.
+            Int32 tensor `(batch,)`, values in `[-1, num_experts)`. The value
+            is -1 for an image that belongs to no expert.
         """
         owned = self(labels)  # (batch, experts)
         noise = keras.random.uniform(

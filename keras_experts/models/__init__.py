@@ -1,17 +1,25 @@
-"""The backbone, its presets and weights, and models with experts in them."""
+"""The backbone, its presets and weights, and models with experts in them.
 
-from keras_experts.lazy import attach
+Importing this package registers its models with Keras, so that
+`keras.saving.load_model` finds them in a saved model.
+"""
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        "BitResNet": "backbone",
-        "TextEncoder": "text_encoder",
-        "add_adapters": "experts",
-        "add_head": "heads",
-        "bit_resnet": "backbone",
-        "extract_expert": "experts",
-        "insert_expert": "experts",
-        "load_bit_weights": "bit_weights",
-    },
-)
+from keras_experts.models.backbone import BitResNet
+from keras_experts.models.backbone import bit_resnet
+from keras_experts.models.bit_weights import load_bit_weights
+from keras_experts.models.experts import add_adapters
+from keras_experts.models.experts import extract_expert
+from keras_experts.models.experts import insert_expert
+from keras_experts.models.heads import add_head
+from keras_experts.models.text_encoder import TextEncoder
+
+__all__ = [
+    "BitResNet",
+    "TextEncoder",
+    "add_adapters",
+    "add_head",
+    "bit_resnet",
+    "extract_expert",
+    "insert_expert",
+    "load_bit_weights",
+]

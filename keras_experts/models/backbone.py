@@ -6,6 +6,7 @@ from keras import layers
 from keras_experts import config
 from keras_experts.layers.adapter_bank import AdapterBank
 from keras_experts.layers.adapter_groups import AdapterGroups
+from keras_experts.layers.expert_index import as_int32
 from keras_experts.layers.group_norm import group_norm
 from keras_experts.layers.group_norm import num_groups
 from keras_experts.layers.residual_adapter import ResidualAdapter
@@ -40,7 +41,8 @@ class BitResNet(keras.Model):
     Call arguments:
         inputs: float tensor `(batch, height, width, 3)`, values in [-1, 1].
             With a bank, a dict of `images` (that tensor) and `expert_index`,
-            int tensor `(batch,)`, values in `[-1, num_experts)`.
+            int tensor `(batch,)`, values in `[-1, num_experts)`, checked as
+            by `AdapterBank`.
 
     Returns:
         Dict of float tensors; `pre_logits` is `(batch, 2048 * width)`.
@@ -108,6 +110,13 @@ class BitResNet(keras.Model):
         self.adapters = adapters
         self.num_experts = num_experts
         self.bottleneck_ratio = bottleneck_ratio
+
+    def call(self, inputs, training=None, mask=None):
+        # Keras casts inputs to int32 without looking at their values.
+        if self.adapters == "bank" and isinstance(inputs, dict):
+            index = as_int32(inputs["expert_index"], self.num_experts)
+            inputs = {**inputs, "expert_index": index}
+        return super().call(inputs, training=training, mask=mask)
 
     def get_config(self):
         return {

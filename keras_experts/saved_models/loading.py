@@ -211,12 +211,17 @@ def cast_floats(inputs, specs: list):
         specs: of `input_specs`. Where the types of one are given, or none has
             the structure of the inputs, nothing is cast.
     """
-    fitting = [spec for spec in specs if _same_structure(inputs, spec)]
+    fitting = fitting_specs(inputs, specs)
     if not fitting or any(_same_types(inputs, spec) for spec in fitting):
         return inputs
     return tf.nest.map_structure(
         cast_float, inputs, fitting[0], check_types=False
     )
+
+
+def fitting_specs(inputs, specs: list) -> list:
+    """Returns the specs, of `input_specs`, with the structure of inputs."""
+    return [spec for spec in specs if _same_structure(inputs, spec)]
 
 
 def cast_float(tensor, spec):

@@ -91,6 +91,31 @@ def test_one_trace_takes_numbers_scalars_and_vectors(
             np.testing.assert_allclose(features, expected[i], atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def layer(path):
+    return HubLayer(path)
+
+
+@pytest.mark.parametrize("expert", [1, np.int32(1), [1], (1, 1, 1, 1)])
+def test_dict_takes_plain_python_indices(
+    module, layer, images, expected, expert
+):
+    for call in (module, layer):
+        features = call({"images": images, "expert": expert})
+        np.testing.assert_allclose(features, expected[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("expert", [2**32, [[0]]])
+def test_layer_refuses_an_invalid_index_as_the_module_does(
+    layer, images, expert
+):
+    for arguments in ({"expert": expert}, {}):
+        layer.arguments = arguments
+        inputs = images if arguments else {"images": images, "expert": expert}
+        with pytest.raises(tf.errors.InvalidArgumentError, match="`expert` mu"):
+            layer(inputs)
+
+
 def test_no_expert_is_the_baseline(module, images, expected):
     np.testing.assert_allclose(module(images), expected[-1], atol=1e-5)
 
@@ -102,14 +127,54 @@ def test_each_image_has_its_own_expert(module, images, expected):
         module(images, expert=index),
         module({"images": images, "expert": index}),
         module({"images": images, "expert": index.astype(np.int32)}),
+        module({"images": images, "expert": index.tolist()}),
     ):
         np.testing.assert_allclose(features, rows, atol=1e-5)
 
 
-@pytest.mark.parametrize("expert", [NUM_EXPERTS, -2, [0, 0, 0, 9], [0, 1]])
-def test_index_out_of_range_is_an_error(module, images, expert):
+OUT_OF_RANGE = [NUM_EXPERTS, -2, 2**32, 2**32 + 2, -(2**32), [0, 0, 0, 9]]
+OF_ANOTHER_RANK = [[[0], [0], [0], [0]], [[0, 0], [0, 0]], [[0]]]
+
+
+@pytest.mark.parametrize("expert", [*OUT_OF_RANGE, *OF_ANOTHER_RANK])
+def test_invalid_index_is_an_error_in_every_call(module, images, expert):
+    by_index = module.signatures["by_index"]
+    index = tf.constant(expert, tf.int64)
+    for call in (
+        lambda: module(images, expert=expert),
+        lambda: module({"images": images, "expert": expert}),
+        lambda: by_index(inputs=tf.constant(images), expert=index),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="`expert` mu"):
+            call()
+
+
+def test_index_of_another_length_is_an_error(module, images):
+    # TensorFlow refuses a known length before the graph runs.
     with pytest.raises((tf.errors.InvalidArgumentError, ValueError)):
-        module(images, expert=expert)
+        module(images, expert=[0, 1])
+
+
+def test_name_in_two_dimensions_is_an_error(module, images):
+    names = tf.constant([["animal"], ["animal"], ["animal"], ["animal"]])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="scalar or have"):
+        module.signatures["by_name"](
+            inputs=tf.constant(images), expert_name=names
+        )
+
+
+def test_compiled_with_xla_an_invalid_index_gives_nan(module, images, expected):
+    compiled = tf.function(module, jit_compile=True)
+    index = tf.constant([2, 2**32 + 1, -1, NUM_EXPERTS], tf.int64)
+    features = np.asarray(compiled(images, expert=index))
+    for row, expert in ((0, 2), (2, -1)):
+        np.testing.assert_allclose(
+            features[row], expected[expert, row], atol=1e-4
+        )
+    assert np.isnan(features[[1, 3]]).all()
+    for expert in (-2, [[0], [0], [0], [0]]):
+        index = tf.constant(expert, tf.int64)
+        assert np.isnan(compiled(images, expert=index)).all()
 
 
 def test_experts_are_callables_one_level_deep(module, images, expected):

@@ -95,10 +95,37 @@ def test_index_minus_one_is_no_adapter(bank, inputs):
     np.testing.assert_array_equal(run(bank, inputs, expert_index=-1), inputs)
 
 
-@pytest.mark.parametrize("index", [3, -2, [0, 1, 2, 3], 0.5])
-def test_index_out_of_range_is_refused(bank, inputs, index):
-    with pytest.raises(ValueError, match=r"integers in \[-1, 3\)"):
-        bank(inputs, expert_index=index)
+INVALID = [3, -2, 2**32, 2**32 + 2, [0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("index", [*INVALID, 0.5, True, 2**70])
+def test_invalid_python_and_numpy_indices_are_refused(bank, inputs, index):
+    for given in (index, np.asarray(index)):
+        with pytest.raises(ValueError, match=r"integers in \[-1, 3\)"):
+            bank(inputs, expert_index=given)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8"])
+def test_invalid_values_of_a_tensor_give_nan(bank, inputs, dtype):
+    values = np.array([2, 99, 0, 3]).astype(dtype)
+    if dtype == "int64" and keras.backend.backend() == "tensorflow":
+        values[[1, 3]] = [2**32, 2**32 + 2]  # JAX has no int64
+    index = ops.convert_to_tensor(values)
+    outputs = run(bank, inputs, expert_index=index)
+    expected = run(bank, inputs, expert_index=[2, 0, 0, 0])
+    np.testing.assert_allclose(outputs[[0, 2]], expected[[0, 2]], atol=1e-6)
+    assert np.isnan(outputs[[1, 3]]).all()
+
+
+def test_tensor_of_another_type_or_rank_is_refused(bank, inputs):
+    for values, message in (
+        (np.zeros(4, "float32"), "Received: float32"),
+        (np.zeros(4, "uint32"), "Received: uint32"),
+        (np.zeros((4, 1), "int32"), r"Received: shape \(4, 1\)"),
+    ):
+        index = ops.convert_to_tensor(values)
+        with pytest.raises(ValueError, match=message):
+            bank(inputs, expert_index=index)
 
 
 def test_setting_an_expert_leaves_the_others_alone(bank):

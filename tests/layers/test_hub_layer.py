@@ -1,5 +1,8 @@
 """HubLayer over modules of anybody's making."""
 
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -276,6 +279,67 @@ def test_variable_that_is_listed_twice_is_one_weight(tmp_path, images):
         kernel=kernel,
     )
     assert len(HubLayer(only, trainable=True).trainable_weights) == 1
+
+
+def test_none_among_the_variables_is_no_weight(tmp_path, images):
+    kernel = tf.Variable(np.ones((3, 1), np.float32), name="kernel")
+    path = save_module(
+        tmp_path / "m",
+        lambda x: tf.reduce_mean(x, (1, 2)) @ kernel,
+        [((IMAGES,), {})],
+        [None, kernel],
+        [kernel, None],
+        kernel=kernel,
+        regularization_losses=[None],
+    )
+    layer = HubLayer(path, trainable=True)
+    assert len(layer.trainable_weights) == 1 and layer.losses == []
+    np.testing.assert_allclose(layer(images), images.mean((1, 2)) @ kernel)
+
+
+@pytest.mark.parametrize("num_frames", [3, None])
+def test_time_distributed_runs_the_module_on_each_frame(
+    two_modes, rng, num_frames
+):
+    layer = HubLayer(two_modes, output_key="out")
+    frames = keras.Input((num_frames, 5, 6, 3))
+    outputs = keras.layers.TimeDistributed(layer)(frames)
+    assert outputs.shape == (None, num_frames, 2)
+    videos = rng.random((2, 3, 5, 6, 3), np.float32)
+    np.testing.assert_allclose(
+        keras.Model(frames, outputs)(videos),
+        videos.mean((2, 3)) @ np.ones((3, 2)),
+        atol=1e-5,
+    )
+
+
+def test_output_shape_is_known_without_a_call(two_modes):
+    layer = HubLayer(two_modes)
+    shape = layer.compute_output_shape((None, 5, 6, 3))
+    assert shape == {"out": (None, 2), "plain": (None, 2)}
+
+
+def test_importing_the_layers_is_enough_to_load_a_saved_model(
+    two_modes, images, tmp_path
+):
+    model = keras.Sequential([HubLayer(two_modes, output_key="out")])
+    expected = np.asarray(model(images))
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", images)
+    code = (
+        "import keras, numpy as np, keras_experts.layers\n"
+        "model = keras.saving.load_model('model.keras')\n"
+        "np.save('outputs.npy', model(np.load('images.npy')))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    outputs = np.load(tmp_path / "outputs.npy")
+    np.testing.assert_allclose(outputs, expected, atol=1e-6)
 
 
 def test_losses_of_a_layer_used_twice_count_once(two_modes, images):

@@ -23,9 +23,10 @@ def test_sample_is_an_owner_and_every_owner_is_drawn():
     assert set(drawn[2::3]) == {0, 2}
 
 
-def test_other_number_of_labels_is_refused():
-    with pytest.raises(ValueError, match="Received: 3 columns, 4 rows"):
-        LabelRouter(MEMBERSHIP)(np.ones((2, 3)))
+@pytest.mark.parametrize("shape", [(2, 3), (4,), (1, 2, 4)])
+def test_labels_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match="incompatible with the layer"):
+        LabelRouter(MEMBERSHIP)(np.ones(shape))
 
 
 def test_config_makes_an_equal_layer():

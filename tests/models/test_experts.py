@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -69,6 +70,18 @@ def test_expert_cut_out_gives_the_bank_s_features(bank, images, index):
     np.testing.assert_allclose(
         features(expert, images), features(bank, images, index), atol=1e-5
     )
+
+
+@pytest.mark.parametrize("index", [3, -2, 2**32, 2**32 + 2])
+def test_network_uses_no_expert_for_an_invalid_index(bank, images, index):
+    indices = np.array([index] * len(images))
+    with pytest.raises(ValueError, match=r"integers in \[-1, 3\)"):
+        bank({"images": images, "expert_index": indices})
+    if keras.backend.backend() == "tensorflow" or index < 2**31:
+        inputs = {"images": images, "expert_index": indices}
+        inputs = {key: ops.convert_to_tensor(x) for key, x in inputs.items()}
+        outputs = ops.convert_to_numpy(bank(inputs)["pre_logits"])
+        assert np.isnan(outputs).all()
 
 
 def test_index_minus_one_cuts_out_the_baseline(bank, backbone, images):

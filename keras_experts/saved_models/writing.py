@@ -8,6 +8,7 @@ variables once, and needs no class of ours to load.
 import functools
 import inspect
 import shutil
+import uuid
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
+from tensorflow.core.protobuf import fingerprint_pb2
 
 from keras_experts import files
 from keras_experts.mediums import PACKED
@@ -24,6 +26,7 @@ from keras_experts.saved_models.handles import METADATA_FILE
 IMAGES = tf.TensorSpec((None, None, None, 3), tf.float32, "inputs")
 # What encoders of texts take: any batch, any length.
 TOKENS = {key: tf.TensorSpec((None, None), tf.int32, key) for key in PACKED}
+FINGERPRINT_FILE = "fingerprint.pb"
 
 
 def reusable_object(
@@ -64,6 +67,8 @@ def write_module(
 ) -> None:
     """Writes a module, whole or not at all.
 
+    Two processes that write the same module write the same bytes.
+
     Args:
         directory: folder to make; must be new or empty.
         root: of `reusable_object`.
@@ -76,11 +81,23 @@ def write_module(
     """
     with files.whole_folder(directory) as temporary:
         tf.saved_model.save(root, str(temporary), signatures)
+        _derive_identifier(temporary / FINGERPRINT_FILE)
         written = temporary / METADATA_FILE
         written.parent.mkdir()
         written.write_text(files.to_json(metadata))
         for extra in extras:
             shutil.copyfile(extra, written.with_name(extra.name))
+
+
+def _derive_identifier(path: Path) -> None:
+    """Replaces the random identifier in a fingerprint by one of its content."""
+    fingerprint = fingerprint_pb2.FingerprintDef.FromString(path.read_bytes())
+    fingerprint.ClearField("uuid")
+    content = fingerprint.SerializeToString(deterministic=True)
+    # TensorFlow writes identifiers as decimal numbers.
+    identifier = uuid.uuid5(uuid.NAMESPACE_OID, content.hex())
+    fingerprint.uuid = str(identifier.int)
+    path.write_bytes(fingerprint.SerializeToString(deterministic=True))
 
 
 def write_keras_module(

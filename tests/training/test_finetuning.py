@@ -112,6 +112,22 @@ def test_keras_file_is_the_module(finetuned, rng):
     np.testing.assert_allclose(model(images), module(images), atol=1e-4)
 
 
+def test_documented_conversion_to_tflite_gives_the_network_s_logits(
+    finetuned, rng, tmp_path, monkeypatch
+):
+    text = Path(__file__).parents[2].joinpath("docs/fine_tuning.md").read_text()
+    _, _, text = text.partition("## TensorFlow Lite")
+    code = text.partition("```python\n")[2].partition("```")[0]
+    output, _ = finetuned
+    (tmp_path / "finetuned").symlink_to(output)
+    monkeypatch.chdir(tmp_path)
+    images = rng.random((2, 24, 24, 3)).astype(np.float32)
+    variables = {"images": images}
+    exec(code, variables)
+    model = keras.saving.load_model(output / "model.keras")
+    np.testing.assert_allclose(variables["logits"], model(images), atol=1e-4)
+
+
 def test_stopped_run_with_a_damaged_checkpoint_ends_the_same(
     baseline_module, tmp_path, monkeypatch, capfd
 ):

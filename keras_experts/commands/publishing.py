@@ -11,6 +11,8 @@ from keras_experts.commands.shared import load_tensorflow
 # What of a module's metadata `inspect` prints.
 TOLD = ("kind", "domain", "dataset", "num_images", "image_size", "seq_length")
 TOLD += ("preprocessor",)
+# After a signal to stop, running downloads have this long to end.
+SHUTDOWN_SECONDS = 3
 
 
 def export(options) -> None:
@@ -77,7 +79,12 @@ def serve(options) -> None:
         ) from error
     server = uvicorn.Server(
         uvicorn.Config(
-            app, options.host, options.port, log_level="warning", lifespan="off"
+            app,
+            options.host,
+            options.port,
+            log_level="warning",
+            lifespan="off",
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
     )
     is_ipv6 = ":" in options.host

@@ -34,6 +34,8 @@ LICENSES = (
     *("lgpl-2.1", "lgpl-3.0", "mit", "mpl-2.0"),
 )
 DOCS_FOLDER = "docs"
+# Its validator finds the modules of a collection by these addresses.
+TFHUB_DEV = "https://tfhub.dev"
 
 
 def card_path(publisher: str, name: str, version: int) -> Path:
@@ -66,7 +68,15 @@ def card(row: dict, license: str, base_url: str) -> str:
 def collection_page(
     publisher: str, name: str, rows: Sequence[dict], base_url: str
 ) -> str:
-    """Writes the page of a collection, with the latest of each name."""
+    """Renders the page of a collection, with the latest of each name.
+
+    Args:
+        publisher: str. Publisher of the collection.
+        name: str. Name of the collection.
+        rows: list of dict. Rows of `collection.json`.
+        base_url: str. Address of the collection, or "": the links then lead
+            to tfhub.dev, where a page that is handed in there has its modules.
+    """
     rows = handles.latest_rows(rows)
     return templates.render(
         "collection.md.j2",
@@ -75,7 +85,8 @@ def collection_page(
         rows=[
             {
                 **row,
-                "url": _url(base_url, row["handle"].rpartition("/")[0]),
+                "url": _url(base_url or TFHUB_DEV, _unversioned(row)),
+                "tfhub_url": _url(TFHUB_DEV, _unversioned(row)),
                 "description": description(row),
             }
             for row in rows
@@ -171,6 +182,10 @@ def _tags(row: dict) -> dict[str, str]:
         "dataset": found[0] if found else OTHER_DATASET,
         "architecture": architecture,
     }
+
+
+def _unversioned(row: dict) -> str:
+    return row["handle"].rpartition("/")[0]
 
 
 def _url(base_url: str, path: str) -> str:

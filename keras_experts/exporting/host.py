@@ -1,9 +1,10 @@
-"""A host of a collection: TensorFlow Hub's protocol, and pages for people.
+"""A web application that serves a collection to TensorFlow Hub and browsers.
 
 The protocol is that of TensorFlow Hub's documentation (hosting.md): a client
-asks for a handle with `tf-hub-format=compressed` and gets the archive.
+requests a handle with `tf-hub-format=compressed` and gets the archive.
 """
 
+import hashlib
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -22,22 +23,25 @@ from keras_experts.saved_models.download import DIGEST_HEADER
 ARCHIVE_TYPE = "application/gzip"
 # A version never changes.
 FOREVER = "public, max-age=31536000, immutable"
+REVALIDATE = "no-cache"
+# What an answer without a body repeats of the whole one (RFC 9110, 15.4.5).
+KEPT_HEADERS = ("ETag", "Cache-Control", "Vary", DIGEST_HEADER)
 
 
 def make_app(collection: str | Path, gcs_mirror: str | None = None):
-    """Makes the web application of a collection.
+    """Creates the web application of a collection.
 
-    All that it gives is listed when it starts; no path of a request is looked
-    up on the disk.
+    It lists all that it serves when it starts, and looks up no path of a
+    request on the disk.
 
     Args:
-        collection: folder that `export` wrote.
-        gcs_mirror: str. A `gs://` folder with the modules unpacked, for
-            clients that ask for them so, or None.
+        collection: Folder that `export` wrote.
+        gcs_mirror: str or None. A `gs://` folder with the unpacked modules,
+            for clients that request uncompressed modules.
 
     Raises:
-        FileNotFoundError: if there is no collection.
-        ValueError: if the mirror is no `gs://` address.
+        FileNotFoundError: If there is no collection.
+        ValueError: If the mirror is not a `gs://` address.
     """
     if gcs_mirror is not None and not gcs_mirror.startswith("gs://"):
         raise ValueError(
@@ -80,7 +84,10 @@ class Host:
                 self._files[path] = entry.samples
 
     async def answer(self, request: Request) -> Response:
-        """Answers one request."""
+        """Returns the response to one request."""
+        return _without_known_body(request, self._find(request))
+
+    def _find(self, request: Request) -> Response:
         path = request.path_params["path"].strip("/")
         wanted = request.query_params.get("tf-hub-format")
         if path in self._entries:
@@ -90,9 +97,15 @@ class Host:
             if entry is not None:
                 return _archive(request, entry)
         if (path or site.INDEX) in self._pages:
-            return HTMLResponse(self._pages[path or site.INDEX])
+            return _page(self._pages[path or site.INDEX])
         if path in self._files:
-            return FileResponse(self._files[path])
+            file = self._files[path]
+            headers = {"Cache-Control": REVALIDATE}
+            # With its status the tag is known before the file is sent.
+            return FileResponse(file, headers=headers, stat_result=file.stat())
+        if _is_browser(request):
+            root = f"{request.scope.get('root_path', '')}/"
+            return HTMLResponse(site.missing_page(path, root), status_code=404)
         return PlainTextResponse(
             f"No module or page is called {path!r}.\n", status_code=404
         )
@@ -107,28 +120,52 @@ class Host:
                     "TFHUB_MODEL_LOAD_FORMAT at COMPRESSED.\n",
                     status_code=404,
                 )
-            place = f"{self._mirror.rstrip('/')}/{handle}"
-            return PlainTextResponse(place, status_code=303)
-        if wanted is None and "text/html" in request.headers.get("accept", ""):
+            address = f"{self._mirror.rstrip('/')}/{handle}"
+            return PlainTextResponse(address, status_code=303)
+        if wanted is None and _is_browser(request):
             root = request.scope.get("root_path", "")
             return RedirectResponse(f"{root}/{site.page_path(handle)}", 302)
         return _archive(request, entry)
 
 
+def _is_browser(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "")
+
+
+def _page(text: str) -> Response:
+    tag = hashlib.sha256(text.encode()).hexdigest()
+    headers = {"ETag": f'"{tag}"', "Cache-Control": REVALIDATE}
+    return HTMLResponse(text, headers=headers)
+
+
 def _archive(request: Request, entry: site.Entry) -> Response:
     handle = entry.row["handle"]
-    tag = f'"{entry.row["sha256"]}"'
     is_fixed = handle in request.url.path
-    headers = {
-        DIGEST_HEADER: entry.row["sha256"],
-        "ETag": tag,
-        "Cache-Control": FOREVER if is_fixed else "no-cache",
-    }
-    if tag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
     return FileResponse(
         entry.archive,
         media_type=ARCHIVE_TYPE,
         filename=f"{handle.replace('/', '_')}.tar.gz",
-        headers=headers,
+        headers={
+            DIGEST_HEADER: entry.row["sha256"],
+            "ETag": f'"{entry.row["sha256"]}"',
+            "Cache-Control": FOREVER if is_fixed else REVALIDATE,
+            "Vary": "Accept",  # browsers are led to the page
+        },
     )
+
+
+def _without_known_body(request: Request, response: Response) -> Response:
+    """Returns the response, or 304 if the client already has its content."""
+    tag = response.headers.get("etag")
+    known = {
+        tag.strip().removeprefix("W/")
+        for tag in request.headers.get("if-none-match", "").split(",")
+    }
+    if tag is None or not known & {tag, "*"}:
+        return response
+    headers = {
+        name: response.headers[name]
+        for name in KEPT_HEADERS
+        if name in response.headers
+    }
+    return Response(status_code=304, headers=headers)

@@ -88,36 +88,49 @@ def _inside(folder: Path, path: str | Path) -> Path:
 
 
 def pages(entries: list[Entry]) -> dict[str, str]:
-    """Makes the pages of a collection, by their paths from its root."""
-    rows = [_shown(entry) for entry in entries]
-    made = {
+    """Renders the pages of a collection, by their paths from its root."""
+    rows = _shown(entries)
+    contents = {
         INDEX: templates.render(
             "site_index.html.j2",
             digest=_digest,
             root="",
             rows=rows,
             tree=_tree(rows),
+            collections=list(dict.fromkeys(row["collection"] for row in rows)),
         )
     }
     for entry, row in zip(entries, rows, strict=True):
         path = page_path(entry.row["handle"])
-        made[path] = templates.render(
+        contents[path] = templates.render(
             "site_module.html.j2",
             digest=_digest,
             root="../" * path.count("/"),
             row=row,
             card=_html(entry.card),
         )
-    return made
+    return contents
+
+
+def missing_page(path: str, root: str) -> str:
+    """Renders the page for an address that leads nowhere.
+
+    Args:
+        path: str. Path of the address, below the root of the site.
+        root: str. Address of the root, ending in "/".
+    """
+    return templates.render(
+        "site_missing.html.j2", digest=_digest, path=path, root=root
+    )
 
 
 def page_path(handle: str) -> str:
-    """Gives where a module's page is."""
+    """Returns the path of a module's page."""
     return f"{handle}.html"
 
 
 def samples_path(handle: str) -> str:
-    """Gives where the strip of a module's images is."""
+    """Returns the path of the strip of a module's images."""
     return f"samples/{handle}.jpg"
 
 
@@ -206,15 +219,30 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _shown(entry: Entry) -> dict:
+def _shown(entries: list[Entry]) -> list[dict]:
+    """Lists what the pages show of each module."""
+    latest = handles.latest_rows(entry.row for entry in entries)
+    latest = {row["handle"].rpartition("/")[0]: row["handle"] for row in latest}
+    return [_shown_row(entry, latest) for entry in entries]
+
+
+def _shown_row(entry: Entry, latest: dict[str, str]) -> dict:
     row = entry.row
+    publisher, name, version = naming.split_handle(row["handle"])
+    newest = latest[f"{publisher}/{name}"]
     return {
         **row,
         "page": page_path(row["handle"]),
         "samples": samples_path(row["handle"]) if entry.samples else None,
         "title": (row["domain"] or row["name"]).replace("_", " "),
         "description": cards.description(row),
-        "version": row["handle"].rpartition("/")[2],
+        "publisher": publisher,
+        "collection": f"{publisher}/{name.rpartition('/')[0]}".rstrip("/"),
+        "version": version,
+        "latest_version": naming.split_handle(newest)[2],
+        "latest_page": page_path(newest),
+        "license": row["publication"]["license"],
+        "size": f"{row['num_bytes'] / 1e6:,.1f} MB",
     }
 
 

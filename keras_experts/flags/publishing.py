@@ -58,7 +58,8 @@ def _add_export(parsers) -> None:
         "--base_url",
         default="",
         metavar="URL",
-        help="URL at which the collection will be hosted.",
+        help="URL at which the collection will be hosted (default: none; "
+        "links of the collection's page then lead to https://tfhub.dev).",
     )
     add(
         "--samples",

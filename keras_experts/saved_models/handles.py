@@ -228,6 +228,7 @@ def read_rows(collection: str | Path) -> list[dict]:
             ("path", row["path"] == handle),
             ("archive", row["archive"] == f"{handle}.tar.gz"),
             ("sha256", DIGEST_PATTERN.fullmatch(row["sha256"])),
+            ("publication", isinstance(row["publication"].get("license"), str)),
         ):
             _check_field(is_valid, row, key, what, path)
     return content["modules"]

@@ -18,6 +18,7 @@ from keras_experts.selection.modules import expand
 
 NAMES = ["baseline", "form", "surface", "bank"]
 METADATA_LINE = re.compile(r"^<!--(?P<key>(\w|\s|-)+):(?P<value>.+)-->$")
+TFHUB_URL = re.compile(r"https://tfhub\.dev/([a-z\d-]+)/([\w.-]+(/[\w.-]+)*)")
 ARCHIVE_MEMBER = re.compile(
     r"saved_model\.pb|fingerprint\.pb|variables/variables\.[\w.-]+|"
     r"assets(\.extra)?/.+|variables|assets(\.extra)?"
@@ -43,6 +44,11 @@ def read_card(text):
             key, value = match["key"].strip(), match["value"].strip()
             metadata.setdefault(key, []).append(value)
     return lines[0], metadata
+
+
+def referenced_modules(text):
+    """Finds the modules of a collection's page as the validator does."""
+    return {f"{m[1]}/{m[2]}" for m in TFHUB_URL.finditer(text)}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -75,13 +81,36 @@ def test_card_tells_the_figures_of_the_run(published, run_dir):
     assert "| Part of | form |" in surface
 
 
+@pytest.mark.parametrize("base_url", ["", "https://hub.acme.org/models/"])
+def test_collection_page_passes_the_validator_of_tfhub_dev(
+    published, rows, base_url
+):
+    text = cards.collection_page("acme", "experts", rows, base_url)
+    first, metadata = read_card(text)
+    assert re.fullmatch(r"# Collection [a-z\d-]+/[\w./;&-]+/\d+", first)
+    assert (
+        {"task"}
+        <= set(metadata)
+        <= {*("task", "dataset", "language", "network-architecture")}
+    )
+    modules = referenced_modules(text)
+    assert modules == {f"acme/experts/{name}" for name in NAMES}
+    for module in modules:
+        publisher, _, name = module.partition("/")
+        folder = published / "docs" / publisher / "models" / name
+        assert list(folder.glob("*.md")), f"{module} has no page"
+    address = base_url or "https://tfhub.dev/"
+    assert f"[form]({address}acme/experts/form)" in text
+
+
 def test_collection_page_names_every_module(published):
     text = (published / "docs/acme/collections/experts/1.md").read_text()
     first, metadata = read_card(text)
     assert first == "# Collection acme/experts/1"
     assert metadata == {"task": ["image-feature-vector"], "dataset": ["other"]}
     for name in NAMES:
-        assert f"<!-- (acme/experts/{name}) -->" in text
+        line = f"<!-- (https://tfhub.dev/acme/experts/{name}) -->"
+        assert line in text.splitlines()
     publisher = (published / "docs/acme/acme.md").read_text()
     assert publisher.startswith("# Publisher acme\n")
 
@@ -167,8 +196,8 @@ def test_collection_page_has_the_latest_of_each_name(rows):
         for version, number in ((10, 77), (9, 66))
     ]
     text = cards.collection_page("acme", "experts", [*rows, *newer], "")
-    assert text.count("[form](acme/experts/form)") == 1
-    assert text.count("<!-- (acme/experts/form) -->") == 1
+    assert text.count("[form](https://tfhub.dev/acme/experts/form)") == 1
+    assert text.count("<!-- (https://tfhub.dev/acme/experts/form) -->") == 1
     assert "| 77 |" in text and "| 66 |" not in text
 
 
@@ -181,7 +210,10 @@ def test_collection_page_has_no_module_of_another_collection(
         export_run(tmp_path / "run", tmp_path / "c", Publication("acme", name))
     pages = tmp_path / "c/docs/acme/collections/experts"
     assert "experts/sub" not in (pages / "1.md").read_text()
-    assert "(acme/experts/sub/baseline)" in (pages / "sub/1.md").read_text()
+    assert (
+        "tfhub.dev/acme/experts/sub/baseline)"
+        in (pages / "sub/1.md").read_text()
+    )
 
 
 def rename_expert(run, old, new):

@@ -3,7 +3,11 @@
 import concurrent.futures
 import hashlib
 import http.client
+import os
 import re
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from keras_experts import files
+from keras_experts.commands.publishing import SHUTDOWN_SECONDS
 from keras_experts.exporting import host as hosting
 
 COMPRESSED = "?tf-hub-format=compressed"
@@ -57,6 +62,35 @@ def test_archive_has_its_checksum_tag_and_ranges(host, published):
     response, body = request(host, f"/acme/experts/form{COMPRESSED}")
     assert body == content
     assert response.headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/acme/experts/form/1.html", "/collection.json"),
+        *("/samples/acme/experts/form/1.jpg", "/acme/experts/form.tar.gz"),
+        f"/acme/experts/form/1{COMPRESSED}",
+    ],
+)
+def test_what_a_client_already_has_is_not_sent_again(host, path):
+    tag = request(host, path)[0].headers["ETag"]
+    for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        for method in ("GET", "HEAD"):
+            response, body = request(host, path, method, If_None_Match=known)
+            assert (response.status, body) == (304, b"")
+            assert response.headers["ETag"] == tag
+    for known in ('"other"', tag.strip('"')):
+        response, body = request(host, path, If_None_Match=known)
+        assert response.status == 200 and body
+
+
+def test_browser_gets_a_page_for_a_wrong_address(host):
+    wrong = "/acme/experts/%3Cb%3Eunicorn/1"
+    response, body = request(host, wrong, Accept="text/html")
+    assert response.status == 404
+    assert response.headers["Content-Type"].startswith("text/html")
+    assert b"<h1>Page not found</h1>" in body
+    assert b"<b>unicorn" not in body and b"&lt;b&gt;unicorn" in body
 
 
 def test_uncompressed_modules_are_in_the_mirror(published, serve, host):
@@ -108,6 +142,31 @@ def test_many_clients_at_once_get_what_they_asked_for(host, published):
 
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         assert all(pool.map(fetch, range(128)))
+
+
+def test_stalled_clients_do_not_keep_the_host_from_stopping(
+    published, serve, tmp_path
+):
+    shutil.copytree(published, tmp_path / "c")
+    archive = tmp_path / "c/acme/experts/form/1.tar.gz"
+    os.truncate(archive, 100_000_000)  # larger than all buffers
+    address, process = serve(tmp_path / "c")
+    parts = urllib.parse.urlsplit(address)
+    whole = b"GET /acme/experts/form/1 HTTP/1.1\r\nHost: host\r\n\r\n"
+    clients = []
+    for content in (b"", whole[:20], whole):  # and none reads an archive
+        client = socket.create_connection((parts.hostname, parts.port))
+        client.sendall(content)
+        clients.append(client)
+    assert clients[-1].recv(12) == b"HTTP/1.1 200"  # it is being sent
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert time.monotonic() - began < SHUTDOWN_SECONDS + 5
+    assert process.returncode == -signal.SIGTERM  # 143 in a shell
+    assert "Traceback" not in errors
+    for client in clients:
+        client.close()
 
 
 def test_port_in_use_is_one_line(host, published):

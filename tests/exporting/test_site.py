@@ -1,6 +1,7 @@
 """The pages of a collection in a real browser, and as files."""
 
 import contextlib
+import dataclasses
 import functools
 import http.server
 import json
@@ -114,14 +115,106 @@ def test_module_s_page_has_code_to_copy(page, host):
     assert "Copy" not in copied
 
 
-@pytest.mark.parametrize("path", ["", "acme/experts/bank/1.html"])
-def test_pages_fit_a_phone(browser, host, path):
+PAGES = ["", "acme/experts/bank/1.html", "acme/experts/unicorn"]
+BROKEN_WORDS = """
+() => {
+  const broken = [];
+  for (const cell of document.querySelectorAll("td, th")) {
+    const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+      for (const word of texts.currentNode.data.matchAll(/\\w+/g)) {
+        const range = document.createRange();
+        range.setStart(texts.currentNode, word.index);
+        range.setEnd(texts.currentNode, word.index + word[0].length);
+        if (range.getClientRects().length > 1) broken.push(word[0]);
+      }
+    }
+  }
+  return broken;
+}
+"""
+
+
+@pytest.fixture(params=[360, 390])
+def phone(browser, request):
     page = browser.new_page()
-    page.set_viewport_size({"width": 360, "height": 740})
-    page.goto(f"{host}{path}")
-    width = page.evaluate("document.documentElement.scrollWidth")
+    page.set_viewport_size({"width": request.param, "height": 740})
+    yield page
     page.close()
-    assert width <= 360
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_pages_fit_a_phone_and_break_no_word_in_a_table(phone, host, path):
+    phone.goto(f"{host}{path}")
+    width = phone.evaluate("document.documentElement.scrollWidth")
+    assert width <= phone.viewport_size["width"]
+    assert phone.evaluate(BROKEN_WORDS) == []
+
+
+def test_page_for_a_wrong_address_leads_back(browser, host):
+    page = browser.new_page()
+    response = page.goto(f"{host}acme/experts/unicorn/1")
+    assert response.status == 404
+    assert page.inner_text("h1") == "Page not found"
+    assert "acme/experts/unicorn/1" in page.inner_text("body")
+    page.click("text=All modules")
+    assert page.url == host
+    page.close()
+
+
+def test_index_names_the_collection_its_publisher_and_licenses(page):
+    assert page.inner_text("h1") == page.title() == "acme/experts"
+    assert "published by acme" in page.inner_text("body")
+    rows = page.locator("#modules > li").all_inner_texts()
+    assert all("license apache-2.0" in row for row in rows)
+
+
+def test_module_s_page_offers_the_archive_with_size_and_checksum(
+    page, host, published
+):
+    archive = published / "acme/experts/form/1.tar.gz"
+    page.goto(f"{host}acme/experts/form/1.html")
+    text = page.inner_text("body")
+    for part in (
+        "License: apache-2.0",
+        "Collection acme/experts, published by acme",
+        "Version 1 (latest)",
+        f"{archive.stat().st_size / 1e6:,.1f} MB",
+        files.checksum(archive),
+    ):
+        assert part in text
+    with page.expect_download() as download:
+        page.click("text=Download the archive")
+    path = download.value.path()
+    assert files.checksum(path) == files.checksum(archive)
+
+
+def test_superseded_versions_are_marked_and_lead_to_the_latest(
+    published, tmp_path, browser
+):
+    entries = site.read_collection(published)
+    (form,) = [e for e in entries if e.row["handle"] == "acme/experts/form/1"]
+    for version in (10, 9):
+        row = {**form.row, "handle": f"acme/experts/form/{version}"}
+        entries.append(dataclasses.replace(form, row=row))
+    for path, text in site.pages(entries).items():
+        files.write_text(tmp_path / path, text)
+    with static_server(tmp_path) as address:
+        page = browser.new_page()
+        page.goto(f"{address}index.html")
+        marked = page.locator("#modules > li.superseded").all_inner_texts()
+        assert ["form/1 " in marked[0], "form/9 " in marked[1]] == [True, True]
+        assert len(marked) == 2
+        assert page.locator("text=(latest version)").count() == 1
+        page.goto(f"{address}acme/experts/form/9.html")
+        assert "Version 9 is superseded by version 10" in page.inner_text(
+            "body"
+        )
+        page.click(".note a")
+        assert page.url == f"{address}acme/experts/form/10.html"
+        assert "Version 10 (latest)" in page.inner_text("body")
+        assert page.locator(".note").count() == 0
+        page.close()
 
 
 def test_browser_is_led_from_a_handle_to_its_page(page, host):

@@ -67,7 +67,7 @@ def choose_splits(
             "`--validation` only"
         )
         return rest
-    say(f"{name}: the split {validation} is the test split, without another")
+    say(f"{name}: the split {validation} serves as the missing test split")
     return {**rest, TEST: validation}
 
 

@@ -60,7 +60,7 @@ def test_validation_split_is_the_test_split_where_there_is_no_other(
 ):
     load_task(draw(*classes_of("train", "val")))
     assert capfd.readouterr().err == (
-        "photos: the split val is the test split, without another\n"
+        "photos: the split val serves as the missing test split\n"
     )
 
 

@@ -433,7 +433,9 @@ def test_validation_split_of_a_tfds_set_is_used_as_that_of_a_folder(
     capfd.readouterr()
     task = load_task("drawn", str(tmp_path))
     assert (task.train.num_examples, task.test.num_examples) == (12, 4)
-    assert "validation is the test split" in capfd.readouterr().err
+    assert (
+        "validation serves as the missing test split" in capfd.readouterr().err
+    )
     task = load_task("whole", str(tmp_path), with_validation=True)
     assert task.validation.num_examples == task.test.num_examples == 4
 

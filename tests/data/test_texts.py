@@ -75,7 +75,7 @@ def test_splits_of_texts_are_known_by_their_usual_names(tmp_path, capfd):
     task = load_task(tmp_path)
     assert labelled(task.train) == set(ROWS[:30])
     assert labelled(task.test) == set(ROWS[30:])
-    assert "dev.csv is the test split" in capfd.readouterr().err
+    assert "dev.csv serves as the missing test split" in capfd.readouterr().err
     write_csv(tmp_path / "TEST.csv", ROWS[:5])
     task = load_task(tmp_path, with_validation=True)
     assert labelled(task.test) == set(ROWS[:5])

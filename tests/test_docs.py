@@ -224,7 +224,8 @@ def test_formats_of_experts_and_selections_have_all_fields():
 
     assert section("experts.json") == fields(domains.ExpertDomain)
     told = section("selection.json")
-    assert told == fields(Selection) | fields(Entry)
+    properties = {"recommended", "conclusion"}
+    assert told == fields(Selection) | fields(Entry) | properties
 
 
 def test_formats_of_collections_have_all_fields():

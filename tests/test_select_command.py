@@ -55,12 +55,16 @@ def test_table_says_how_sure_the_choice_is(select, pool):
     assert code == 0
     lines = out.splitlines()
     assert "leave-one-out accuracy of the nearest neighbour" in lines[0]
-    for column in ("score", "95 %", "over baseline", "best?", "seconds"):
+    for column in ("score", "95% interval", "gain over baseline", "seconds"):
         assert any(column in line for line in lines[:4])
     (row,) = [line for line in lines if "colour" in line and "│" in line]
     assert "100.0%" in row and "+" in row and "±" in row
-    assert lines[-1] == f"best {pool.parent / 'colour'}"
-    assert "passes" in lines[-2]
+    best = pool.parent / "colour"
+    assert lines[-3] == f"best {best}"
+    assert "passes" in lines[-4]
+    assert "is better than the baseline by" in lines[-2]
+    command = f"next keras-experts finetune --module {best} --task "
+    assert lines[-1].startswith(command)
     # What failed is named once, on stderr.
     assert err.count("Left out") == 1 and "NaN or infinity" in err
 

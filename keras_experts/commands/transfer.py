@@ -75,8 +75,9 @@ def _print_selection(selection) -> None:
             return ""
         return " to ".join(map(shown, entry.interval))
 
-    columns = ("expert", "score", "95 %", "over baseline", "best?", "seconds")
-    if selection.race:  # what was dropped has seen a part of the images
+    columns = ("expert", "score", "95% interval", "gain over baseline")
+    columns = (*columns, "seconds")
+    if selection.race:  # eliminated modules have seen some of the images
         columns = (*columns, selection.medium)
     print_table(
         f"{selection.task}: {selection.title}, "
@@ -88,7 +89,6 @@ def _print_selection(selection) -> None:
                 shown(entry.score),
                 interval(entry),
                 change(entry),
-                "" if entry.chance is None else f"{entry.chance:.0%}",
                 f"{entry.seconds:.1f}",
                 *([f"{entry.examples:,}"] if selection.race else []),
             )
@@ -96,12 +96,14 @@ def _print_selection(selection) -> None:
         ],
     )
     if selection.lead is not None:
-        print(f"lead as large by chance {selection.lead.told}")
-        lead = selection.lead.cross_fitted
-        if lead is not None:
-            print(f"lead cross-fitted {'+' if lead > 0 else ''}{shown(lead)}")
-    print(f"test {selection.medium} {selection.num_test} not looked at")
-    print(f"passes {selection.computed} computed {selection.cached} cached")
+        gain = selection.lead.cross_fitted
+        if gain is not None:
+            print(f"cross-fitted gain {'+' if gain > 0 else ''}{shown(gain)}")
+    print(f"test {selection.medium} {selection.num_test} not used")
+    print(
+        f"forward passes {selection.computed} run {selection.cached} from the "
+        "cache"
+    )
     if selection.race is not None:
         print(f"saved by racing {selection.race.saved:.1%}")
     if selection.combination is not None:
@@ -115,6 +117,9 @@ def _print_selection(selection) -> None:
         if combined["routed_accuracy"] is not None:
             print(f"routed image by image {combined['routed_accuracy']:.1%}")
     print(f"best {selection.best.module}")
+    print(selection.conclusion.text)
+    if selection.next_command is not None:
+        print(f"next {selection.next_command}")
 
 
 def finetune(options) -> None:

@@ -82,6 +82,7 @@ METADATA_FIELDS = {
     "experts": list,
     "backbone": dict,
     "loss": str,
+    "label_names": dict,
     "medium": str,
     "preprocessor": str,
     "seq_length": int,

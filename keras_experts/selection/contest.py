@@ -46,6 +46,7 @@ class Contest:
         self._left_out: dict[str, str] = {}
         self._race: Race | None = None
         self._survivors: list[str] | None = None
+        self._unused: np.ndarray | None = None
 
     def score(
         self,
@@ -84,6 +85,7 @@ class Contest:
         )
         self._race, self._survivors = result.race, result.survivors
         self.scores, self._seconds = result.scores, result.seconds
+        self._unused = result.unused
 
     def _leave_out(self, candidate: Candidate, reason: str) -> None:
         self._left_out[candidate.handle] = reason
@@ -143,15 +145,18 @@ class Contest:
             together,
             known.task.test.num_examples,
             ranking.lead_of(
-                best, entries, known.candidates, self.scores, margin
+                best,
+                entries,
+                known.candidates,
+                self.scores,
+                margin,
+                self._unused,
             ),
             known.task.medium,
         )
 
-    def write_report(
-        self, path: str | Path, selection: Selection, task_flags: list[str]
-    ) -> None:
-        """Writes a page to look at."""
+    def write_report(self, path: str | Path, selection: Selection) -> None:
+        """Writes the page that shows the selection."""
         from keras_experts.selection import report
 
         known = self.evidence
@@ -163,5 +168,4 @@ class Contest:
             known.indices,
             known.candidates,
             self.scores,
-            task_flags,
         )

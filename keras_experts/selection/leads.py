@@ -28,10 +28,10 @@ class Lead:
         by_chance: float in (0, 1]. How often the best of as many modules, none
             of which is better than the baseline, would lead by as many of its
             standard errors (the level of a test that counts the rivals).
-        cross_fitted: float. What half of the examples picks, measured on the
-            other half, each with no neighbours but its own: the lead there,
-            on the mean of many halvings. None where some rivals were
-            eliminated before, or scores are no votes of neighbours.
+        cross_fitted: float. The gain of the module that one half of the
+            examples picks, measured on the other half, each with neighbors of
+            its own half only; the mean over many halvings. None without votes
+            of neighbors, or if a race used all examples to eliminate rivals.
     """
 
     rivals: int
@@ -54,6 +54,7 @@ def weigh_lead(
     eliminated: int = 0,
     margin: float = 0.0,
     seed: int = 0,
+    unused: np.ndarray | None = None,
 ) -> Lead | None:
     """Weighs the lead of the best of many.
 
@@ -64,7 +65,9 @@ def weigh_lead(
             have no part in: of equals the first is picked.
         eliminated: int. Rivals without a score on all examples.
         margin: float. As in `select`.
-        seed: int. Of the draws.
+        seed: int. Seed of the draws.
+        unused: bool array `(n,)`. Examples that had no part in eliminating
+            rivals; None if no rival was eliminated.
 
     Returns:
         Lead, or None where a score is no mean over the same two or more
@@ -82,8 +85,10 @@ def weigh_lead(
         return None
     rng = np.random.default_rng(seed)
     cross_fitted = None
-    if not eliminated and all(score.votes is not None for score in every):
-        cross_fitted = _cross_fitted(baseline, rivals, margin, rng)
+    if unused is None:
+        unused = np.full(number, not eliminated)
+    if unused.any() and all(score.votes is not None for score in every):
+        cross_fitted = _cross_fitted(baseline, rivals, margin, rng, unused)
     return Lead(
         len(rivals) + eliminated,
         _by_chance(best, baseline, rivals, eliminated, rng),
@@ -161,18 +166,28 @@ def _standard_error(lead: np.ndarray, scores: Sequence[Score]) -> float:
 
 
 def _cross_fitted(
-    baseline: Score, rivals: Sequence[Score], margin: float, rng
-) -> float:
+    baseline: Score,
+    rivals: Sequence[Score],
+    margin: float,
+    rng: np.random.Generator,
+    unused: np.ndarray,
+) -> float | None:
     number = len(baseline.per_example)
-    found = []
+    gains = []
     for _ in range(NUM_HALVINGS):
         side = rng.permuted(np.arange(number) < number // 2)
-        beside = [s.votes.correct_beside(side) for s in (baseline, *rivals)]
-        leads = np.stack(beside[1:]).astype(float) - beside[0]
-        for picking in (side, ~side):
+        # Images by which rivals were eliminated have already picked.
+        for picking in (side | ~unused, ~side | ~unused):
+            if picking.all():
+                continue
+            correct = [
+                score.votes.correct_beside(picking)
+                for score in (baseline, *rivals)
+            ]
+            leads = np.stack(correct[1:]).astype(float) - correct[0]
             means = leads[:, picking].mean(axis=1)
             picked = int(np.argmax(means))
-            # Else the baseline is kept, which does not lead.
+            # Otherwise the baseline is kept, which has no gain.
             ahead = means[picked] > margin
-            found.append(ahead * leads[picked, ~picking].mean())
-    return float(np.mean(found))
+            gains.append(ahead * leads[picked, ~picking].mean())
+    return float(np.mean(gains)) if gains else None

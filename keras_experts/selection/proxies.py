@@ -36,8 +36,9 @@ def logistic_correct(
     seed: int = 0,
     folds: int = 5,
     regularization: float = REGULARIZATION,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Tells for each example whether logistic regression gives its label.
+    """Returns whether logistic regression predicts each example's label.
 
     In each fold the features are standardised, then divided by the square
     root of their mean squared norm, so that `regularization` means the same
@@ -48,10 +49,11 @@ def logistic_correct(
     Args:
         features: float array `(n, d)`.
         labels: int array `(n,)`, of at least two classes.
-        seed: int. Of the assignment to folds.
+        seed: int. Seed of the assignment to folds.
         folds: int. At least 2; fewer where there are fewer examples.
         regularization: float. Half of it times the squared norm of the
             weights is added to the mean loss; above 0.
+        groups: as in `assign_folds`.
 
     Returns:
         Bool array `(n,)`. False for the only example of a class.
@@ -64,7 +66,7 @@ def logistic_correct(
     """
     _check_regularization(regularization)
     predict = functools.partial(_predict_logistic, regularization)
-    return _cross_validate(predict, features, labels, seed, folds)
+    return _cross_validate(predict, features, labels, seed, folds, groups)
 
 
 def svm_correct(
@@ -175,20 +177,32 @@ def check_examples(
     return features, labels
 
 
-def assign_folds(labels: np.ndarray, seed: int, folds: int) -> np.ndarray:
-    """Deals the examples of each class, shuffled, to the folds in turn.
+def assign_folds(
+    labels: np.ndarray,
+    seed: int,
+    folds: int,
+    groups: np.ndarray | None = None,
+) -> np.ndarray:
+    """Assigns the examples of each class, shuffled, to the folds in turn.
 
-    Sizes of folds, and a class's shares of them, differ by one at most, also
-    where a class has fewer examples than there are folds.
+    Without copies, the sizes of folds, and a class's shares of them, differ
+    by one at most, also where a class has fewer examples than there are
+    folds.
 
     Args:
         labels: int array `(n,)`.
-        seed: int. Of the shuffling.
+        seed: int. Seed of the shuffling.
         folds: int. At least 1.
+        groups: int array `(n,)`. The position of the first copy of each
+            example, as `data.duplicates.duplicate_groups` returns it: copies
+            are in the same fold. None if there are no copies.
 
     Returns:
         Int array `(n,)` in [0, folds).
     """
+    if groups is not None:
+        first, group = np.unique(groups, return_inverse=True)
+        return assign_folds(labels[first], seed, folds)[group]
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     fold_of = np.empty(len(labels), np.int64)
     fold_of[np.lexsort((shuffled, labels))] = np.arange(len(labels)) % folds
@@ -209,17 +223,20 @@ def _cross_validate(
     labels: np.ndarray,
     seed: int,
     folds: int,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """Compares labels with predictions by a classifier of the other folds.
 
     Args:
         predict: maps training features, their labels and test features to
             labels of the latter.
+        groups: as in `assign_folds`.
     """
     features, labels = check_examples(features, labels)
     check_at_least(folds=(folds, 2))
-    folds = min(folds, len(labels))
-    fold_of = assign_folds(labels, seed, folds)
+    num_distinct = len(labels) if groups is None else len(np.unique(groups))
+    folds = min(folds, num_distinct)
+    fold_of = assign_folds(labels, seed, folds, groups)
     correct = np.empty(len(labels), bool)
 
     def run(fold: int) -> None:

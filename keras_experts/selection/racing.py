@@ -115,12 +115,15 @@ class Result:
         scores: dict of handles to the Score on what each has seen.
         seconds: dict of handles to seconds.
         survivors: list of str. Handles that saw all images.
+        unused: bool array `(n,)`. Images, in the task's order, by which no
+            candidate was eliminated.
     """
 
     race: Race
     scores: dict[str, Score]
     seconds: dict[str, float]
     survivors: list[str]
+    unused: np.ndarray
 
 
 def race(
@@ -332,7 +335,15 @@ class _Run:
             },
             self._seconds,
             [candidate.handle for candidate in self._alive],
+            self._unused(),
         )
+
+    def _unused(self) -> np.ndarray:
+        """Returns whether each image had no part in an elimination."""
+        used = [r.examples for r in self._rounds if r.eliminated]
+        unused = np.ones(len(self._order), bool)
+        unused[self._order[: max(used, default=0)]] = False
+        return unused
 
     def _in_task_order(self, score: Score) -> Score:
         """Puts what all examples say where the task has them."""

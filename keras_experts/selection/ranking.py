@@ -4,9 +4,13 @@ import dataclasses
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+import numpy as np
+
 from keras_experts.mediums import IMAGES
 from keras_experts.saved_models.keras_files import UNIT_RANGE
 from keras_experts.selection import statistics
+from keras_experts.selection.conclusion import Conclusion
+from keras_experts.selection.conclusion import conclude
 from keras_experts.selection.leads import Lead
 from keras_experts.selection.leads import weigh_lead
 from keras_experts.selection.modules import Candidate
@@ -77,9 +81,11 @@ class Selection:
             `try_together`.
         num_test: int. Images of the task that are kept to test, and were not
             looked at.
-        lead: Lead or None. What the picked expert's lead over the baseline is
+        lead: Lead or None. What the picked expert's gain over the baseline is
             worth; None where the baseline is kept or was not scored.
         medium: str. What the examples are, "images" or "texts".
+        next_command: str or None. The command that fine-tunes the recommended
+            module; None if that is a function.
     """
 
     task: str
@@ -99,11 +105,19 @@ class Selection:
     num_test: int = 0
     lead: Lead | None = None
     medium: str = IMAGES
+    next_command: str | None = None
+
+    @property
+    def conclusion(self) -> Conclusion:
+        """What the selection means, in words, and the recommended module."""
+        return conclude(self)
 
     def to_json(self) -> dict:
-        """Gives the content of `selection.json`."""
+        """Returns the content of `selection.json`."""
         content = dataclasses.asdict(self)
         content["best"] = self.best.module
+        content["recommended"] = self.conclusion.recommended
+        content["conclusion"] = self.conclusion.text
         return content
 
 
@@ -179,8 +193,18 @@ def lead_of(
     candidates: Sequence[Candidate],
     scores: Mapping[str, Score],
     margin: float,
+    unused: np.ndarray | None = None,
 ) -> Lead | None:
-    """Weighs the lead of what `pick` gave over what it had to beat."""
+    """Computes what the gain of the picked module over the baseline is worth.
+
+    Args:
+        best: Entry that `pick` returned.
+        ranking: Entry of each module, as in `rank`.
+        candidates: as in `rank`, and so are the scores.
+        scores: by handle.
+        margin: float. As in `select`.
+        unused: as in `weigh_lead`.
+    """
     baseline = _baseline_to_beat(ranking, candidates)
     if baseline is None or best.module == baseline.module:
         return None
@@ -201,6 +225,7 @@ def lead_of(
         rivals,
         len(experts) - len(rivals),
         margin,
+        unused=unused,
     )
 
 

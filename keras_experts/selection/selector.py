@@ -22,6 +22,7 @@ from keras_experts.selection.modules import by_cost
 from keras_experts.selection.modules import expand
 from keras_experts.selection.modules import prediction_networks
 from keras_experts.selection.names import rename_apart
+from keras_experts.selection.next_command import with_next_command
 from keras_experts.selection.racing import Racing
 from keras_experts.selection.ranking import Selection
 from keras_experts.selection.registry import make_strategy
@@ -139,12 +140,15 @@ def select_many(
         else:
             _score_all(contests, scorer, features, by_cost(candidates), racing)
         selections = [
-            contest.finish(name, scorer, margin, combining)
-            for contest in contests
+            with_next_command(
+                contest.finish(name, scorer, margin, combining),
+                candidates,
+                _task_flags(task, data_dir, trust, columns),
+            )
+            for contest, task in zip(contests, tasks, strict=True)
         ]
         if report is not None:
-            flags = _task_flags(tasks[0], data_dir, trust, columns)
-            contests[0].write_report(report, selections[0], flags)
+            contests[0].write_report(report, selections[0])
     return selections
 
 
@@ -169,7 +173,7 @@ def _task_flags(
 ) -> list[str]:
     """Returns the flags by which other commands find the task."""
     if isinstance(task, Task):
-        return []
+        return ["--task", task.name]
     flags = ["--task", str(task)]
     flags += ["--data_dir", str(data_dir)] if data_dir else []
     for name, column in columns.items():

@@ -9,6 +9,7 @@ from keras_experts.data.tasks import Task
 from keras_experts.selection import ranking
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.neighbors import leave_one_out_correct
+from keras_experts.selection.next_command import with_next_command
 from keras_experts.selection.racing import Race
 from keras_experts.selection.racing import Round
 from keras_experts.selection.report import write_report
@@ -92,16 +93,20 @@ class Case:
         return ranking.Selection(**content)
 
     def write(self, path, selection=None, task_flags=()):
-        """Writes the report, and gives its text."""
+        """Writes the report, and returns its text."""
+        selection = with_next_command(
+            selection or self.selection(),
+            self.candidates,
+            task_flags or ("--task", self.task.name),
+        )
         write_report(
             path,
-            selection or self.selection(),
+            selection,
             self.task,
             FakeFeatures(self.features),
             np.arange(len(self.labels)),
             self.candidates,
             self.scores,
-            task_flags,
         )
         return path.read_text(encoding="utf-8")
 

@@ -180,11 +180,30 @@ def test_rivals_eliminated_in_a_race_count(rng):
     assert weigh_best(baseline, rivals[:8]).by_chance < raced.by_chance
 
 
-def test_races_have_no_cross_fitted_lead(rng):
+def test_race_that_used_all_images_has_no_cross_fitted_gain(rng):
     """What was eliminated was so by images of both halves."""
     _, _, (baseline, *rivals) = neighbours_of(rng, [1.0, 1.1, 1.2])
     assert weigh_best(baseline, rivals, eliminated=1).cross_fitted is None
     assert weigh_best(baseline, rivals).cross_fitted is not None
+    none = np.zeros(len(baseline.per_example), bool)
+    raced = weigh_best(baseline, rivals, eliminated=1, unused=none)
+    assert raced.cross_fitted is None
+
+
+def test_cross_fitted_gain_of_a_race_is_of_images_it_did_not_use(rng):
+    """Rivals that are as good as the baseline, kept by luck on a third."""
+    raced, naive = [], []
+    for _ in range(30):
+        _, _, (baseline, *rivals) = neighbours_of(rng, [1.0] * 31)
+        used = np.arange(len(baseline.per_example)) % 3 == 0
+        rivals.sort(key=lambda s: -s.votes.correct_beside(used)[used].mean())
+        few = rivals[:3]
+        arguments = {"eliminated": 27, "unused": ~used}
+        raced.append(weigh_best(baseline, few, **arguments).cross_fitted)
+        naive.append(weigh_best(baseline, few).cross_fitted)
+    error = np.std(raced) / np.sqrt(len(raced))
+    assert np.mean(raced) == pytest.approx(0, abs=3 * error)
+    assert np.mean(naive) > np.mean(raced) + error
 
 
 def test_lead_is_over_the_baseline_that_had_to_be_beaten(rng):

@@ -103,6 +103,10 @@ def test_clearly_best_module_wins_at_fewer_passes(contest, mode):
         assert features.computed == result.race.passes
         exact = Knn().score(features.get(pool[1], np.arange(400)), labels, None)
     assert result.survivors[0] == "noise_1"
+    used = max(r.examples for r in result.race.rounds if r.eliminated)
+    order = stratified_order(labels, Racing(mode).seed)
+    assert not result.unused[order[:used]].any()
+    assert result.unused[order[used:]].all()
     winner = result.scores["noise_1"]
     # Who voted is told in the task's order, not in the race's.
     np.testing.assert_array_equal(winner.votes.voters, exact.votes.voters)

@@ -12,6 +12,7 @@ from keras_experts.selection.modules import Candidate
 from keras_experts.selection.neighbors import leave_one_out_correct
 from keras_experts.selection.racing import Racing
 from keras_experts.selection.selector import select
+from keras_experts.selection.statistics import mean_score
 from tests.selection.report_cases import HOSTILE
 from tests.selection.report_cases import Case
 from tests.selection.report_cases import hostile
@@ -23,6 +24,24 @@ from tests.selection.report_cases import with_modules
 from tests.selection.report_cases import without_baseline
 from tests.selection.report_cases import without_examples
 
+# The words that stand on more than one line.
+BROKEN_WORDS = """() => {
+  const broken = [];
+  const walker = document.createTreeWalker(document.body, 4);
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    if (!node.parentElement.checkVisibility()) continue;
+    if (node.parentElement.closest("pre, style, title")) continue;
+    for (const match of node.data.matchAll(/[\\p{L}\\d_]+/gu)) {
+      const range = document.createRange();
+      range.setStart(node, match.index);
+      range.setEnd(node, match.index + match[0].length);
+      const lines = new Set([...range.getClientRects()].map(r => r.top));
+      if (lines.size > 1) broken.push(match[0]);
+    }
+  }
+  return broken;
+}"""
 CASES = [plain, without_baseline, kept, without_examples, raced, hostile, huge]
 
 
@@ -76,7 +95,7 @@ def test_page_fits_a_desktop_and_a_phone(make, tmp_path, shown):
         for fold in page.locator("details").all():
             fold.evaluate("fold => fold.open = true")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.title() == f"{selection.best.expert} for {case.task.name}"
+        assert page.title() == f"Which module for {case.task.name}?"
         assert page.locator("h1").count() == 1
         sections = page.locator("section")
         assert page.locator("section > h2").count() == sections.count()
@@ -91,7 +110,10 @@ def test_sections_are_those_that_can_be_told(tmp_path, shown):
     for make, expected in (
         (plain, usual),
         (without_examples, [usual[0], *usual[2:]]),
-        (raced, ["ranking", "race", *usual[1:4], "skipped", "next"]),
+        (
+            raced,
+            ["ranking", "eliminated", "race", *usual[1:4], "skipped", "next"],
+        ),
     ):
         case, selection = make()
         case.write(tmp_path / "report.html", selection)
@@ -107,7 +129,7 @@ def test_strange_names_are_shown_as_they_are(tmp_path, shown):
     text = case.write(tmp_path / "report.html", selection)
     assert "<script" not in text and "<img src=x" not in text
     page = shown(tmp_path / "report.html")
-    assert words(page, "h1") == f"{HOSTILE} for {HOSTILE}"
+    assert words(page, "h1") == f"Which module for {HOSTILE}?"
     assert HOSTILE in words(page, "#skipped td >> nth=0")
     assert HOSTILE in words(page, "#classes")
 
@@ -123,14 +145,14 @@ def test_figures_are_the_selection_s(tmp_path, shown):
         low, high = entry.interval
         assert entry.expert in text
         assert f"{entry.score:.1%} {low:.1%} to {high:.1%}" in text
-        assert f"best in {entry.chance:.0%} of draws" in text
+        assert f"first in {entry.chance:.0%} of resamples" in text
         assert ("baseline" in text) == (entry.expert == "base")
         if entry.over_baseline is not None:
             lead = 100 * entry.over_baseline
             error = 100 * entry.over_baseline_error
-            assert f"{lead:+.1f} ± {error:.1f} points" in text
-    figures = words(page, ".figures")
-    assert "1,234" in figures and "567" in figures
+            assert f"gain {lead:+.1f} ± {error:.1f} points" in text
+    header = words(page, "header")
+    assert "1,234 forward passes were run, 567 were found" in header
 
 
 def test_bars_and_the_baseline_s_line_end_at_the_scores(tmp_path, shown):
@@ -222,7 +244,8 @@ def test_race_says_who_went_when_and_what_was_saved(tmp_path, shown):
     assert "400 of 780 forward passes" in text and "48.7% were saved" in text
     gone = selection.race.rounds[0].eliminated
     names = [handle.removeprefix("pool/") for handle in gone]
-    assert f"After 16 images, 6 of 13 went: {', '.join(names)}." in text
+    expected = f"After 16 images, 6 of 13 were eliminated: {', '.join(names)}."
+    assert expected in text
     assert "After 60 images, 3 were left." in text
     # The area below the steps is the share of the passes.
     path = page.get_attribute("#race .steps", "d")
@@ -234,6 +257,61 @@ def test_race_says_who_went_when_and_what_was_saved(tmp_path, shown):
     )
     run = 16 * 13 + (30 - 16) * 7 + (60 - 30) * 3
     assert area / (320 * 150) == pytest.approx(run / (60 * 13), abs=1e-3)
+
+
+def test_eliminated_modules_are_listed_apart_without_a_bar(tmp_path, shown):
+    case, selection = raced()
+    case.write(tmp_path / "report.html", selection)
+    page = shown(tmp_path / "report.html")
+    ranked = page.locator("#ranking .name").all_inner_texts()
+    eliminated = page.locator("#eliminated li").all_inner_texts()
+    names = {text.split()[1] for text in ranked if text.strip()}
+    out = [entry for entry in selection.ranking if entry.examples < 60]
+    assert names == {
+        entry.expert for entry in selection.ranking if entry.examples == 60
+    }
+    assert page.locator("#eliminated .bar").count() == 0
+    for text, entry in zip(eliminated, out, strict=True):
+        assert entry.expert in text
+        assert f"after {entry.examples} images" in text
+
+
+def test_eliminated_modules_have_no_color_in_the_tree(tmp_path, shown):
+    case = Case(["a", "b", "c"])
+    with_modules(case, tmp_path, {"a": [], "b": ["a"], "c": []})
+    few = case.scores[str(tmp_path / "c")].per_example
+    case.scores[str(tmp_path / "c")] = mean_score(np.ones_like(few[:10]))
+    handles = [candidate.handle for candidate in case.candidates]
+    survivors = [h for h in handles if h != str(tmp_path / "c")]
+    selection = case.selection(survivors=survivors)
+    case.write(tmp_path / "report.html", selection)
+    page = shown(tmp_path / "report.html")
+    assert words(page, "#tree .eliminated") == "c"
+    color = page.locator("#tree .eliminated").evaluate(
+        "c => getComputedStyle(c).backgroundColor"
+    )
+    assert color == "rgba(0, 0, 0, 0)"
+    assert "eliminated after 10 images" in words(page, "#tree")
+    best = selection.best
+    assert f"{best.expert} {best.score:.1%}" in words(page, "#tree .best")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_conclusion_is_the_first_sentence_that_is_seen(tmp_path, shown, width):
+    case, selection = plain()
+    case.write(tmp_path / "report.html", selection)
+    page = shown(tmp_path / "report.html", width)
+    first = words(page, "main").removeprefix(words(page, "h1")).strip()
+    assert first.startswith(selection.conclusion.text)
+    box = page.locator(".lead").bounding_box()
+    assert box["y"] + box["height"] < 500
+
+
+def test_words_of_the_page_are_not_broken_on_a_phone(tmp_path, shown):
+    case, selection = plain()
+    case.write(tmp_path / "report.html", selection)
+    page = shown(tmp_path / "report.html", 390)
+    assert page.evaluate(BROKEN_WORDS) == []
 
 
 def test_large_pool_is_folded_below_thirty_and_the_baseline(tmp_path, shown):
@@ -295,7 +373,8 @@ def test_selection_of_folder_and_collection_has_its_page(
     for row, entry in zip(rows, selection.ranking, strict=True):
         assert entry.expert in row and f"{entry.score:.1%}" in row
     command = page.inner_text("pre >> nth=0").strip()
-    assert f"--module {selection.best.module} " in command
+    assert command == selection.next_command
+    assert f"--module {selection.conclusion.recommended} " in command
     page.click("pre >> nth=0")
     assert page.evaluate("getSelection().toString()").strip() == command
 

@@ -13,6 +13,8 @@ from keras_experts import cli
 from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.tasks import Task
 from keras_experts.selection import charts
+from keras_experts.selection.modules import expand
+from keras_experts.selection.proxies import logistic_correct
 from keras_experts.selection.statistics import mean_score
 from tests.selection.report_cases import Case
 from tests.selection.report_cases import hostile
@@ -54,28 +56,27 @@ def test_page_refers_to_nothing_and_runs_nothing(make, tmp_path):
 
 
 @pytest.mark.parametrize("hits, is_sure", [(11, False), (40, True)])
-def test_headline_tells_a_lead_from_chance(tmp_path, hits, is_sure):
+def test_page_begins_with_what_a_gain_means(tmp_path, hits, is_sure):
     case = pool_of(1)
     expert, base = (c.handle for c in case.candidates)
     ours, theirs = np.zeros((2, 60))
     ours[:hits], theirs[8:18] = 1, 1  # so many alone have it right: 8, 7
     case.scores = {expert: mean_score(ours), base: mean_score(theirs)}
-    text = case.write(tmp_path / "report.html")
-    difference = ours - theirs
-    error = np.sqrt(np.mean((difference - difference.mean()) ** 2) / 60)
-    assert (difference.mean() > 1.96 * error) == is_sure
-    lead = f"{100 * difference.mean():.1f} ± {100 * error:.1f} points above"
-    assert lead in text
-    assert ("chance does not explain it" in text) == is_sure
-    assert ("that may be luck" in text) != is_sure
+    selection = case.selection()
+    text = case.write(tmp_path / "report.html", selection)
+    expected = selection.conclusion
+    assert expected.recommended == (expert if is_sure else base)
+    lead = text.partition('<p class="lead"><strong>')[2].partition("<")[0]
+    assert html.unescape(lead) == expected.text
+    assert f"--module {expected.recommended} --task shapes" in text
 
 
-def test_headline_says_why_there_is_nothing_to_compare(tmp_path):
+def test_page_says_why_there_is_nothing_to_compare(tmp_path):
     for make, expected in (
         (without_baseline, "The pool has no baseline to compare it with."),
         (raced, "The baseline was eliminated after 16 images."),
-        (without_examples, "such scores have no error"),
-        (kept, "The baseline is kept: no expert beats it."),
+        (without_examples, "Such scores have no p-value"),
+        (kept, "No expert scores higher than the baseline; take the baseline."),
     ):
         case, selection = make()
         text = case.write(tmp_path / "report.html", selection)
@@ -83,7 +84,38 @@ def test_headline_says_why_there_is_nothing_to_compare(tmp_path):
     failed, _ = without_baseline()
     selection = failed.selection(baseline="pool/base")
     text = failed.write(tmp_path / "report.html", selection)
-    assert "The baseline was left out" in text
+    assert "The baseline was skipped" in text
+
+
+def test_linear_classifier_is_cross_validated_with_copies_in_one_fold(
+    tmp_path,
+):
+    """Each image has a copy, whose label is all that its features tell."""
+    case = pool_of(1, num_classes=2, per_class=20)
+    rng = np.random.default_rng(1)
+    pixels = np.repeat(rng.integers(0, 255, (20, 4, 4, 3), np.uint8), 2, 0)
+    case.labels = labels = np.repeat(rng.permutation([0, 1] * 10), 2)
+    images = from_arrays(pixels, labels, ["a", "b"])
+    case.task = Task("copies", images, images)
+    noise = np.repeat(rng.normal(size=(20, 64)), 2, 0).astype(np.float32)
+    for handle in case.scores:
+        case.features[handle] = noise
+        case.scores[handle] = mean_score(rng.integers(0, 2, 40))
+    text = case.write(tmp_path / "report.html")
+    cells = re.findall(r"<td><b>([\d.]+)%</b>", text)
+    groups = np.arange(40) // 2 * 2
+    expected = logistic_correct(noise, labels, groups=groups).mean()
+    assert float(cells[1]) == pytest.approx(100 * expected, abs=0.05)
+    assert expected < 0.8 < logistic_correct(noise, labels).mean()
+
+
+def test_clusters_are_described_by_their_most_frequent_classes():
+    from keras_experts.selection.descriptions import describe
+
+    found = {c.name: describe(c) for c in expand(["builtin"])}
+    assert found["cluster_003"] == "mostly apple, orange, pear, sweet pepper"
+    assert found["insect"] is None and found["baseline"] is None
+    assert len([name for name in found if found[name]]) == 14
 
 
 @pytest.mark.parametrize("parents", [{"a": ["b"], "b": ["a"]}, {"a": ["a"]}])
@@ -99,12 +131,13 @@ def test_baseline_that_a_race_eliminated_is_not_computed(tmp_path):
     case, selection = raced()
     del case.features["pool/base"]
     text = case.write(tmp_path / "report.html", selection)
-    assert "The baseline's is not known for all images." in text
-    assert text.count("Images as ") == 1
+    assert "features of all images were not computed" in text
+    assert text.count("Features of the images by ") == 1
     assert 'class="line"' not in text  # scores of fewer images are lower
     case, selection = raced(baseline_goes=False)
     text = case.write(tmp_path / "report.html", selection)
-    assert text.count("Images as ") == 2 and 'class="line"' in text
+    assert text.count("Features of the images by ") == 2
+    assert 'class="line"' in text
 
 
 def test_image_that_cannot_be_decoded_has_no_preview(tmp_path):
@@ -137,7 +170,8 @@ def test_commands_are_what_a_shell_takes(tmp_path):
     assert finetune[0] == predict[0] == "keras-experts"
     parser = cli.make_parser()
     options = parser.parse_args(finetune[1:])
-    assert (options.module, options.task) == (selection.best.module, flags[1])
+    assert options.module == selection.conclusion.recommended
+    assert options.task == flags[1]
     assert options.data_dir == "/d"
     assert parser.parse_args(predict[1:]).model == options.output
 

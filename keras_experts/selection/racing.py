@@ -322,12 +322,10 @@ class _Run:
 
     def result(self) -> Result:
         """Gives the scores and what was done for them."""
-        racing = self._racing
-        limit = racing.budget if racing.mode == BUDGET else racing.error
-        rounds, exact = self._rounds, self._exact
-        failed = self._features.failed
+        mode, failed = self._racing.mode, self._features.failed
+        limit = getattr(self._racing, mode)  # of the same name as the mode
         return Result(
-            Race(racing.mode, limit, rounds, self._passes, exact),
+            Race(mode, limit, self._rounds, self._passes, self._exact),
             {
                 handle: self._in_task_order(score)
                 for handle, score in self._scores.items()
@@ -346,7 +344,7 @@ class _Run:
         return unused
 
     def _in_task_order(self, score: Score) -> Score:
-        """Puts what all examples say where the task has them."""
+        """Returns the score with its examples in the task's order."""
         values = score.per_example
         if values is None or len(values) < len(self._order):
             return score

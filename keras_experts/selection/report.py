@@ -220,8 +220,8 @@ class _Page:
             gain, error = statistics.paired_difference(*scores.values())
         return {
             "scores": {
-                m: (s.value, *statistics.interval_95(s))
-                for m, s in scores.items()
+                module: (score.value, statistics.interval_95(score))
+                for module, score in scores.items()
             },
             "gain": gain,
             "error": error,

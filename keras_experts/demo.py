@@ -155,8 +155,12 @@ def _transfer(collection: Path, baseline: str, workdir: Path) -> list[dict]:
             runs[name, baseline] = pool.submit(_finetune, *arguments)
         selections = {}
         for name, task in tasks.items():
-            selection = select(task, [collection], num_examples=NUM_EXAMPLES)
-            path = workdir / "selections" / f"{name}.json"
+            page = workdir / _selection_page(name)
+            page.parent.mkdir(parents=True, exist_ok=True)
+            selection = select(
+                task, [collection], num_examples=NUM_EXAMPLES, report=page
+            )
+            path = page.with_suffix(".json")
             files.write_json(path, selection.to_json())
             best = selection.best.module
             if best != baseline:
@@ -176,7 +180,7 @@ def _transfer(collection: Path, baseline: str, workdir: Path) -> list[dict]:
 
 def _finetune(task_name: str, module: str, workdir: Path) -> float:
     """Fine-tunes unless it was done; gives the accuracy on test images."""
-    output = workdir / "finetuned" / f"{task_name}-{Path(module).parent.name}"
+    output = workdir / _output(task_name, module)
     if not (output / "metrics.json").exists():
         finetune(
             module,
@@ -187,6 +191,16 @@ def _finetune(task_name: str, module: str, workdir: Path) -> float:
             base_learning_rate=BASE_LEARNING_RATE,
         )
     return files.read_json(output / "metrics.json")["accuracy"]
+
+
+def _output(task_name: str, module: str) -> str:
+    """Returns the folder of a fine-tuned module, relative to the workdir."""
+    return f"finetuned/{task_name}-{Path(module).parent.name}"
+
+
+def _selection_page(task_name: str) -> str:
+    """Returns the page of a task's selection, relative to the workdir."""
+    return f"selections/{task_name}.html"
 
 
 def _row(
@@ -205,6 +219,11 @@ def _row(
         "baseline_accuracy": accuracies[name, baseline],
         "expert_accuracy": accuracies[name, best.module],
         "ranking": selection.to_json()["ranking"],
+        "links": {
+            "selection": _selection_page(name),
+            "expert": f"{_output(name, best.module)}/report.html",
+            "baseline": f"{_output(name, baseline)}/report.html",
+        },
     }
 
 
@@ -230,7 +249,7 @@ def _print(rows: list[dict], workdir: Path, seconds: float) -> None:
     for name, text in (
         ("run/", "baseline and experts, with their gin configuration"),
         ("collection/", "modules for TensorFlow Hub, with their cards"),
-        ("selections/", "rankings, one JSON a task"),
+        ("selections/", "rankings: a page and a JSON file for each task"),
         ("finetuned/", "classifiers: keras-experts predict --model ..."),
         ("report.html", "all of it to look at"),
     ):

@@ -85,6 +85,42 @@ def chromium():
 
 
 @pytest.fixture(scope="session")
+def chrome(chromium):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        program = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--disable-background-networking"],
+        )
+        yield program
+        program.close()
+
+
+@pytest.fixture
+def shown(chrome):
+    """Opens a file; what the page asks for or says is an error."""
+    opened, said, asked = [], [], []
+
+    def show(path, width=1280):
+        page = chrome.new_page(viewport={"width": width, "height": 800})
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", lambda dialog: said.append(dialog.message))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        opened.append((path, page))
+        return page
+
+    yield show
+    for _, page in opened:
+        page.close()
+    assert said == []
+    expected = {path.as_uri() for path, _ in opened}
+    assert {url for url in asked if not url.startswith("data:")} == expected
+
+
+@pytest.fixture(scope="session")
 def data_dir():
     folder = os.environ.get("KERAS_EXPERTS_DATA")
     if not folder:

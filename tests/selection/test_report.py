@@ -13,6 +13,8 @@ from keras_experts.selection.neighbors import leave_one_out_correct
 from keras_experts.selection.racing import Racing
 from keras_experts.selection.selector import select
 from keras_experts.selection.statistics import mean_score
+from tests.browser import BROKEN_WORDS
+from tests.browser import words
 from tests.selection.report_cases import HOSTILE
 from tests.selection.report_cases import Case
 from tests.selection.report_cases import hostile
@@ -24,65 +26,7 @@ from tests.selection.report_cases import with_modules
 from tests.selection.report_cases import without_baseline
 from tests.selection.report_cases import without_examples
 
-# The words that stand on more than one line.
-BROKEN_WORDS = """() => {
-  const broken = [];
-  const walker = document.createTreeWalker(document.body, 4);
-  while (walker.nextNode()) {
-    const node = walker.currentNode;
-    if (!node.parentElement.checkVisibility()) continue;
-    if (node.parentElement.closest("pre, style, title")) continue;
-    for (const match of node.data.matchAll(/[\\p{L}\\d_]+/gu)) {
-      const range = document.createRange();
-      range.setStart(node, match.index);
-      range.setEnd(node, match.index + match[0].length);
-      const lines = new Set([...range.getClientRects()].map(r => r.top));
-      if (lines.size > 1) broken.push(match[0]);
-    }
-  }
-  return broken;
-}"""
 CASES = [plain, without_baseline, kept, without_examples, raced, hostile, huge]
-
-
-@pytest.fixture(scope="module")
-def chrome(chromium):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        program = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-background-networking"],
-        )
-        yield program
-        program.close()
-
-
-@pytest.fixture
-def shown(chrome):
-    """Opens a file; what the page asks for or says is an error."""
-    opened, said, asked = [], [], []
-
-    def show(path, width=1280):
-        page = chrome.new_page(viewport={"width": width, "height": 800})
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("dialog", lambda dialog: said.append(dialog.message))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
-        opened.append((path, page))
-        return page
-
-    yield show
-    for _, page in opened:
-        page.close()
-    assert said == []
-    expected = {path.as_uri() for path, _ in opened}
-    assert {url for url in asked if not url.startswith("data:")} == expected
-
-
-def words(page, selector="body"):
-    return " ".join(page.inner_text(selector).split())
 
 
 @pytest.mark.parametrize("make", CASES, ids=lambda make: make.__name__)

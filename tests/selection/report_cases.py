@@ -134,9 +134,9 @@ def kept():
 
 
 def without_examples():
-    """Scores that are no means, one of them infinite."""
+    """Scores that are no means over examples."""
     case = pool_of(4)
-    values = [-0.25, -np.inf, -0.5, -0.125, -0.75]
+    values = [-0.25, -0.9, -0.5, -0.125, -0.75]
     for candidate, value in zip(case.candidates, values, strict=True):
         case.scores[candidate.handle] = Score(value)
     title = "-KL of the task's predicted labels to the expert's"

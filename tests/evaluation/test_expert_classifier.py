@@ -13,7 +13,6 @@ from sklearn.exceptions import NotFittedError
 
 import keras_experts
 from keras_experts.data.labels import check_labels
-from keras_experts.evaluation import expert_classifier
 from keras_experts.evaluation.prediction import predict
 
 IMAGES = np.zeros((2, 4, 4, 3), np.uint8)
@@ -218,20 +217,6 @@ def test_one_path_and_labels_in_a_column_have_their_obvious_meaning(
     assert fitted.predict(paths[0]).tolist() == names[:1]
     labels = check_labels(np.array(names)[:, None], "`y`")
     assert labels.tolist() == names
-
-
-def test_one_module_stands_for_a_list_of_one(small_pool, files, monkeypatch):
-    class Stop(Exception):
-        pass
-
-    def record(task, modules, *args, **kwargs):
-        raise Stop(modules)
-
-    monkeypatch.setattr(expert_classifier, "select", record)
-    for module in (str(small_pool), small_pool):
-        with pytest.raises(Stop) as stopped:
-            keras_experts.ExpertClassifier(module).fit(*files)
-        assert stopped.value.args == ([module],)
 
 
 def test_images_held_out_are_of_all_classes_though_they_come_sorted(

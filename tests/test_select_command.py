@@ -163,7 +163,7 @@ def test_modules_that_cannot_be_opened_are_skipped_by_name(
         map(str, bad_modules)
     )
     for row in content["skipped"]:
-        assert err.count(f"Skipped {row['module']}: {row['reason']}") == 1
+        assert err.count(row["reason"]) == 1
 
 
 def test_pool_without_a_module_left_is_an_error(select, bad_modules):

@@ -169,9 +169,9 @@ def test_modules_that_cannot_be_opened_are_skipped_by_name(
 def test_pool_without_a_module_left_is_an_error(select, bad_modules):
     code, out, err = select(modules=bad_modules)
     assert (code, out) == (1, "")
-    assert "at least one module" in err.splitlines()[-1]
+    assert "at least one module" in err.splitlines()[-1].lower()
     for path in bad_modules:
-        assert str(path) in err.splitlines()[-1]
+        assert str(path) in err
 
 
 def test_all_modules_failing_is_exit_1(select, pool):

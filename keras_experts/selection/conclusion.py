@@ -53,7 +53,7 @@ def conclude(selection) -> Conclusion:
     elif baseline.examples < best.examples:
         text = (
             f"{score}. The baseline was eliminated after "
-            f"{baseline.examples:,} images."
+            f"{baseline.examples:,} {selection.medium}."
         )
     else:
         gain_text = format_points(selection, best.over_baseline or 0.0)

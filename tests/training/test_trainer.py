@@ -264,6 +264,20 @@ def test_finished_result_of_other_settings_or_data_is_not_taken(
         child.train("baseline", tmp_path, *RUN, param)
 
 
+def test_finished_result_of_data_with_the_same_settings_is_not_taken(
+    unbroken, tmp_path
+):
+    shutil.copytree(unbroken / "baseline", tmp_path / "baseline")
+    path = tmp_path / "baseline" / "metadata.json"
+    metadata = files.read_json(path)
+    metadata["settings"]["data"]["name"] = "photos"
+    metadata["settings"]["data"]["images_per_output"] = "0" * 12
+    files.write_json(path, metadata)
+    message = "images_per_output '000000000000' there.*name 'photos' there"
+    with pytest.raises(ValueError, match=message):
+        child.train("baseline", tmp_path, *RUN)
+
+
 def test_run_leaves_metrics_and_tensorboard_scalars(unbroken):
     from tensorflow.core.util import event_pb2
     from tensorflow.python.lib.io import tf_record

@@ -49,7 +49,7 @@ class TextRow:
 
     @property
     def name(self) -> str:
-        """What messages call the text."""
+        """The text's place as messages name it."""
         return f"{self.file}, {self.place}" if self.place else self.file
 
 
@@ -209,7 +209,7 @@ def key_of(row: TextRow) -> bytes:
 def to_texts(
     rows: Sequence[TextRow], labels: Sequence[int], class_names: list[str]
 ) -> LabeledImages:
-    """Makes a set of texts in memory, in their order."""
+    """Builds a set of texts in memory, in their order."""
     texts = from_contents([row.text for row in rows], labels, class_names)
     return dataclasses.replace(
         texts, medium=TEXTS, name=lambda index: rows[index].name
@@ -219,7 +219,7 @@ def to_texts(
 def from_strings(
     strings: Sequence[str], labels: Sequence[int], class_names: list[str]
 ) -> LabeledImages:
-    """Makes a set of texts from strings.
+    """Builds a set of texts from strings.
 
     Raises:
         ValueError: if one is not a string.

@@ -33,11 +33,11 @@ class Packer:
         self.seq_length = int(empty[PACKED[0]].shape[1])
 
     def __call__(self, text: tf.Tensor) -> tf.Tensor:
-        """Gives int32 `(3, seq_length)` of a string: ids, mask and types."""
+        """Returns int32 `(3, seq_length)` of a string: ids, mask and types."""
         return self.batch(text[None])[0]
 
     def batch(self, texts: tf.Tensor) -> tf.Tensor:
-        """Gives int32 `(batch, 3, seq_length)` of strings `(batch,)`."""
+        """Returns int32 `(batch, 3, seq_length)` of strings `(batch,)`."""
         packed = self.module(texts)
         stacked = tf.stack([packed[key] for key in PACKED], axis=1)
         return tf.ensure_shape(stacked, (None, len(PACKED), self.seq_length))

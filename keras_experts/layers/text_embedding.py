@@ -1,4 +1,4 @@
-"""From the numbers of tokens to vectors."""
+"""The embedding of token ids."""
 
 import keras
 from keras import ops
@@ -6,13 +6,13 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_experts")
 class TextEmbedding(keras.layers.Layer):
-    """Adds up a vector for each token, its place and its segment.
+    """Sums a vector for each token, for its position and for its segment.
 
     Args:
-        vocabulary_size: int. Different tokens.
-        max_length: int. Places, the longest text.
+        vocabulary_size: int. Number of different tokens.
+        max_length: int. Number of positions, the length of the longest text.
         width: int. Channels of the vectors.
-        num_types: int. Segments a text may have.
+        num_types: int. Number of segments that a text may have.
 
     Call arguments:
         word_ids: int tensor `(batch, length)`, values in

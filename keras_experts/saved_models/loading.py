@@ -119,7 +119,7 @@ def default_signature(signatures: Iterable[str]) -> str | None:
 
 
 def _call_of_signature(root, handle: str) -> Callable:
-    """Makes a module without a callable root a function of its one input."""
+    """Returns a function of the one input of a module without a root call."""
     signatures = getattr(root, "signatures", {})
     name = default_signature(signatures)
     if name is None:

@@ -32,7 +32,7 @@ MIN_LENGTH = 3  # start, a token, end
 
 
 def learn_vocabulary(texts: Iterable[bytes], vocabulary_size: int) -> list[str]:
-    """Makes a vocabulary of word pieces, by tensorflow-text's own tool.
+    """Returns a vocabulary of word pieces, learned by tensorflow-text's tool.
 
     Args:
         texts: UTF-8.
@@ -56,7 +56,7 @@ def learn_vocabulary(texts: Iterable[bytes], vocabulary_size: int) -> list[str]:
 
 
 def vocabulary_digest(vocabulary: list[str]) -> str:
-    """Gives what tells a vocabulary from others, hexadecimal."""
+    """Returns the SHA-256 of a vocabulary, hexadecimal."""
     return hashlib.sha256("\n".join(vocabulary).encode()).hexdigest()
 
 
@@ -111,7 +111,7 @@ def write_preprocessor(
 
 
 def describe(vocabulary: list[str], seq_length: int) -> dict:
-    """Gives what a preprocessor's metadata tells of what it does."""
+    """Returns the part of a preprocessor's metadata that describes it."""
     return {
         "kind": handles.PREPROCESSOR,
         "medium": TEXTS,

@@ -34,7 +34,7 @@ FITTING_RULE = "An encoder and its preprocessor must fit each other."
 
 
 def takes(path: Path) -> str:
-    """Tells what a SavedModel takes; all that is of no text is of images.
+    """Returns what a SavedModel takes: what takes no text takes images.
 
     Args:
         path: its folder.
@@ -77,7 +77,7 @@ def check_medium(handle: str, taken: str, medium: str) -> None:
 
 
 def medium_of(metadata: dict) -> str:
-    """Tells what a module of ours is of, by its metadata."""
+    """Returns the modality of a module of ours, by its metadata."""
     return metadata.get("medium", IMAGES)
 
 
@@ -104,7 +104,7 @@ def preprocessor_for(handle: str, taken: str) -> str | None:
 
 
 def preprocessor_of(handle: str) -> str:
-    """Gives the handle of an encoder's preprocessor.
+    """Returns the handle of an encoder's preprocessor.
 
     Args:
         handle: str. `ENCODER@PREPROCESSOR`, or an encoder of ours in its
@@ -135,7 +135,7 @@ def preprocessor_of(handle: str) -> str:
 
 
 def check_fit(encoder: str, preprocessor: str) -> None:
-    """Raises where what two modules tell of themselves does not fit.
+    """Raises if the metadata of two modules does not fit.
 
     Args:
         encoder: str. Handle; one of ours tells its vocabulary.
@@ -186,7 +186,7 @@ class TextModule:
         self._encode = load_module(encoder, trust)
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
-        """Gives features `(batch, channels)` of strings `(batch,)`.
+        """Returns features `(batch, channels)` of strings `(batch,)`.
 
         Raises:
             ValueError: if the preprocessor does not give what the encoder
@@ -209,7 +209,7 @@ class TextModule:
 
 
 def pooled(outputs, handle: str) -> tf.Tensor:
-    """Picks the features of whole texts among what an encoder gives.
+    """Returns the features of whole texts among an encoder's outputs.
 
     Raises:
         ValueError: if it gives a dict without `default` and `pooled_output`.

@@ -50,7 +50,7 @@ class LoadedSource:
     def __call__(
         self, images: np.ndarray, part: str | None, number: int
     ) -> np.ndarray:
-        """Gives finite float32 features `(number, channels)` of the first.
+        """Returns finite float32 features of the first `number` examples.
 
         Raises:
             ValueError: if there is no such part, it does not take such images,

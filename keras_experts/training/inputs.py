@@ -47,7 +47,7 @@ class Inputs:
     network: dict = dataclasses.field(default_factory=dict)
 
     def augmented(self, augmentation: Callable) -> Callable:
-        """Gives a function of an example and a seed `(2,)`."""
+        """Returns a function of an example and a seed `(2,)`."""
         return functools.partial(augmentation, **self.arguments)
 
 
@@ -180,7 +180,7 @@ def word_pieces(
     vocabulary_size: int,
     seq_length: int,
 ) -> None:
-    """Makes a preprocessor whose vocabulary is learned from texts.
+    """Writes a preprocessor whose vocabulary is learned from texts.
 
     Args:
         texts: LabeledImages of texts.

@@ -321,3 +321,17 @@ def test_what_is_printed_of_texts_says_texts(task, capsys):
     _print_selection(selection)
     said = capsys.readouterr().out
     assert f"test texts {selection.num_test}" in said and "image" not in said
+
+
+def test_a_report_on_texts_says_texts(task, tmp_path):
+    def lengths(texts):
+        return tf.cast(tf.strings.length(texts), tf.float32)[:, None]
+
+    def words(texts):
+        hashed = tf.strings.to_hash_bucket_fast(texts, 8)
+        return tf.one_hot(hashed, 8)
+
+    pool = [Candidate("a", "a", "baseline", function=lengths), words]
+    select(task, pool, report=tmp_path / "r.html", cache=False)
+    page = (tmp_path / "r.html").read_text().partition("</style>")[2]
+    assert "texts" in page and "image" not in page

@@ -30,6 +30,8 @@ from keras_experts.evaluation.prediction import load_classifier
 from keras_experts.evaluation.prediction import make_predictor
 from keras_experts.mediums import IMAGES
 from keras_experts.mediums import TEXTS
+from keras_experts.saved_models import handles
+from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import expand
 from keras_experts.selection.modules import prediction_networks
 from keras_experts.selection.selector import select
@@ -161,8 +163,7 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         if not asked:
             return self.modules
         candidates = [
-            # Modules of ours say what they take.
-            dataclasses.replace(each, **asked) if each.kind is None else each
+            each if _is_ours(each) else dataclasses.replace(each, **asked)
             for each in expand(self.modules)
         ]
         return [*candidates, *prediction_networks(self.modules)]
@@ -290,6 +291,16 @@ def _encode(image: np.ndarray) -> bytes:
     """Returns an image `(height, width[, 1 or 3])` as a PNG file."""
     one = from_arrays(np.asarray(image)[None], np.zeros(1, np.int64), [""])
     return encoded(one.read(np.arange(1))[0])
+
+
+def _is_ours(candidate: Candidate) -> bool:
+    """Returns whether a module is one of ours, which says what it takes."""
+    if candidate.function is not None:
+        return False
+    try:
+        return "backbone" in handles.read_metadata(candidate.handle)
+    except (OSError, ValueError):
+        return False  # it is skipped when it is loaded
 
 
 def _are_paths(X) -> bool:

@@ -82,6 +82,19 @@ def is_keras_file(module: object) -> bool:
     )
 
 
+def check_range_of_ours(handle: str, input_range: tuple[float, float]) -> None:
+    """Raises if a module of keras_experts is to be fed another pixel range.
+
+    Raises:
+        ValueError: if it is.
+    """
+    if tuple(input_range) != UNIT_RANGE:
+        raise ValueError(
+            "Modules of keras_experts take images in [0, 1]. "
+            f"Received: input_range={tuple(input_range)} for {handle}."
+        )
+
+
 def describe(path: str | Path) -> Description:
     """Reads the configuration of a network.
 

@@ -17,6 +17,7 @@ from keras_experts.saved_models import keras_files
 from keras_experts.saved_models import keras_models
 from keras_experts.saved_models import references
 from keras_experts.saved_models import text_modules
+from keras_experts.saved_models.keras_files import check_range_of_ours
 from keras_experts.saved_models.keras_models import check_network
 from keras_experts.saved_models.keras_models import digest_of
 from keras_experts.saved_models.keras_models import is_network
@@ -85,6 +86,8 @@ def describe(
     preprocessor = text_modules.preprocessor_for(
         candidate.handle, known["takes"]
     )
+    if "backbone" in handles.read_metadata(module):
+        check_range_of_ours(candidate.handle, candidate.input_range)
     if medium == TEXTS:
         return _describe_text(candidate, known, part, preprocessor, memo)
     size = _checked_size(candidate, known["image_size"])

@@ -22,6 +22,7 @@ from keras_experts.saved_models import keras_models
 from keras_experts.saved_models import references
 from keras_experts.saved_models import text_modules
 from keras_experts.saved_models.keras_files import UNIT_RANGE
+from keras_experts.saved_models.keras_files import check_range_of_ours
 from keras_experts.saved_models.loading import read_weights
 
 
@@ -57,11 +58,7 @@ def load_features(
         return _of_range(network, low, high), False
     metadata = handles.read_metadata(handle)
     if "backbone" in metadata:
-        if tuple(input_range) != UNIT_RANGE:
-            raise ValueError(
-                "Modules of keras_experts take images in [0, 1]. "
-                f"Received: input_range={input_range} for {handle}."
-            )
+        check_range_of_ours(handle, input_range)
         backbone = rebuilding.rebuild(metadata, read_weights(handle), handle)
         if metadata["kind"] == handles.BANK:
             _, expert = references.split(handle)

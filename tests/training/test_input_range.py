@@ -26,7 +26,8 @@ def test_range_that_was_scored_is_in_all_that_is_left(
     network, image_folder, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pool.txt").write_text("network.keras input_range=-1,1\n")
+    line = "network.keras baseline input_range=-1,1\n"
+    (tmp_path / "pool.txt").write_text(line)
     flags = ["--modules", "pool.txt", "--task", str(image_folder)]
     assert cli.main(["select", *flags, "--json", "selection.json"]) == 0
     best = json.loads((tmp_path / "selection.json").read_text())["ranking"][0]
@@ -62,6 +63,12 @@ def test_integer_network_s_range_is_recorded(image_folder, tmp_path):
     assert metrics["input_range"] == [0.0, 255.0]
 
 
-def test_modules_of_ours_take_no_other_range(baseline_module):
+def test_modules_of_ours_take_no_other_range(
+    baseline_module, image_folder, tmp_path
+):
+    pool = tmp_path / "pool.txt"
+    pool.write_text(f"{baseline_module} input_range=-1,1\n")
+    with pytest.raises(ValueError, match=r"images in \[0, 1\]"):
+        keras_experts.select(image_folder, [pool])
     with pytest.raises(ValueError, match=r"images in \[0, 1\]"):
         load_features(baseline_module, input_range=(-1.0, 1.0))

@@ -280,21 +280,6 @@ def test_work_of_a_diverged_run_stays_until_another_succeeds(
     ]
 
 
-def test_module_without_variables_is_refused(tmp_path):
-    root = tf.train.Checkpoint()
-    spec = tf.TensorSpec((None, None, None, 3), tf.float32)
-    root.__call__ = tf.function(
-        lambda x: tf.reduce_mean(x, axis=(1, 2)), input_signature=[spec]
-    )
-    tf.saved_model.save(root, str(tmp_path / "module"))
-    with pytest.raises(ValueError, match="must have trainable variables"):
-        keras_experts.finetune(
-            str(tmp_path / "module"),
-            synthetic.digits_task(100),
-            tmp_path / "out",
-        )
-
-
 def test_expert_of_a_bank_is_cut_out_and_fine_tuned(
     collection, image_folder, tmp_path
 ):

@@ -1,6 +1,7 @@
 """The range of pixels that a module is fed is recorded wherever it is used."""
 
 import json
+import shlex
 
 import gin
 import keras
@@ -23,7 +24,7 @@ def network(tmp_path):
 
 
 def test_range_that_was_scored_is_in_all_that_is_left(
-    network, image_folder, tmp_path, monkeypatch
+    network, image_folder, tmp_path, capfd, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     line = "network.keras baseline input_range=-1,1\n"
@@ -32,8 +33,9 @@ def test_range_that_was_scored_is_in_all_that_is_left(
     assert cli.main(["select", *flags, "--json", "selection.json"]) == 0
     best = json.loads((tmp_path / "selection.json").read_text())["ranking"][0]
     assert (best["input_range"], best["image_size"]) == ([-1.0, 1.0], 8)
-    command = ["finetune", "--module", best["module"], *flags[2:]]
-    command += ["--output", "finetuned", "--input_range", "-1", "1"]
+    printed = capfd.readouterr().out.splitlines()
+    (command,) = [line for line in printed if line.startswith("next ")]
+    command = shlex.split(command)[2:]
     quick = ["--num_images", "16", "--batch_size", "8"]
     quick += ["--base_learning_rate", "0.1"]
     assert cli.main([*command, *quick]) == 0

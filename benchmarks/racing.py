@@ -32,12 +32,12 @@ from sklearn.neighbors import KNeighborsClassifier
 from keras_experts.console import progress
 from keras_experts.data.tasks import load_task
 from keras_experts.selection.features import Features
+from keras_experts.selection.folds import stratified_order
 from keras_experts.selection.modules import by_cost
 from keras_experts.selection.modules import expand
 from keras_experts.selection.neighbors import leave_one_out_accuracy
 from keras_experts.selection.racing import Racing
 from keras_experts.selection.racing import race
-from keras_experts.selection.racing import stratified_order
 from keras_experts.selection.statistics import mean_score
 from keras_experts.selection.strategies import Knn
 from keras_experts.selection.votes import Votes
@@ -160,10 +160,10 @@ def leave_out(candidate, reason: str) -> None:
 class Informed(Knn):
     """Is given whether the neighbours are right in the features' place."""
 
-    def score(self, features, labels, candidate):
+    def score(self, features, labels, candidate, groups=None):
         return mean_score(features[:, 0])
 
-    def early_value(self, features, labels, candidate):
+    def early_value(self, features, labels, candidate, groups=None):
         return float(features.mean())
 
 

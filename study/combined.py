@@ -26,12 +26,12 @@ from keras_experts import files
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.tasks import load_task
+from keras_experts.selection.folds import assign_folds
+from keras_experts.selection.folds import stratified_order
 from keras_experts.selection.modules import by_cost
 from keras_experts.selection.modules import expand
 from keras_experts.selection.neighbors import leave_one_out_accuracy
 from keras_experts.selection.neighbors import leave_one_out_correct
-from keras_experts.selection.proxies import assign_folds
-from keras_experts.selection.racing import stratified_order
 from keras_experts.selection.selector import select_many
 from study.keep import RESULTS
 from study.keep import short

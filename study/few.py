@@ -23,10 +23,10 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.racing import compute
 from keras_experts import files
 from keras_experts.data.tasks import load_task
+from keras_experts.selection.folds import stratified_order
 from keras_experts.selection.modules import by_cost
 from keras_experts.selection.modules import expand
 from keras_experts.selection.neighbors import leave_one_out_accuracy
-from keras_experts.selection.racing import stratified_order
 from study.keep import RESULTS
 from study.probes import TASKS
 

@@ -137,6 +137,7 @@ def run_dir(make_once):
     from keras_experts.data import synthetic
     from keras_experts.training import experts
     from keras_experts.training import pretraining
+    from tests.random_states import unchanged_random_state
 
     small = [
         "NUM_STEPS=2",
@@ -148,6 +149,10 @@ def run_dir(make_once):
     ]
 
     def train(workdir):
+        with unchanged_random_state():
+            train_stages(workdir)
+
+    def train_stages(workdir):
         hierarchy = synthetic.make_hierarchy()
         counts = dict.fromkeys(synthetic.CLASSES, 2)
         chosen = hierarchy.choose_experts(

@@ -100,6 +100,11 @@ def _print_selection(selection) -> None:
         if gain is not None:
             print(f"cross-fitted gain {'+' if gain > 0 else ''}{shown(gain)}")
     print(f"test {selection.medium} {selection.num_test} not used")
+    if selection.num_duplicates:
+        print(
+            f"exact copies of other {selection.medium} "
+            f"{selection.num_duplicates}"
+        )
     print(
         f"forward passes {selection.computed} run {selection.cached} from the "
         "cache"

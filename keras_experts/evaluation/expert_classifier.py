@@ -30,6 +30,7 @@ from keras_experts.evaluation.prediction import load_classifier
 from keras_experts.evaluation.prediction import make_predictor
 from keras_experts.mediums import IMAGES
 from keras_experts.mediums import TEXTS
+from keras_experts.random_state import callers_random_state
 from keras_experts.saved_models import handles
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import expand
@@ -94,6 +95,7 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         self.seed = seed
         self.trust = trust
 
+    @callers_random_state()
     def fit(self, X, y) -> "ExpertClassifier":
         """Selects a module and fine-tunes it.
 
@@ -168,6 +170,7 @@ class ExpertClassifier(ClassifierMixin, BaseEstimator):
         ]
         return [*candidates, *prediction_networks(self.modules)]
 
+    @callers_random_state()
     def predict_proba(self, X) -> np.ndarray:
         """Returns probabilities `(n, classes)`, in the order of `classes_`.
 

@@ -21,6 +21,7 @@ from keras_experts.data.listing import counted
 from keras_experts.data.listing import list_images
 from keras_experts.data.preprocessing import resize
 from keras_experts.mediums import TEXTS
+from keras_experts.random_state import callers_random_state
 from keras_experts.saved_models.handles import read_metadata
 from keras_experts.saved_models.loading import load_module
 from keras_experts.text.columns import Columns
@@ -31,6 +32,7 @@ from keras_experts.training.runtime import Runtime
 TEXT_BATCH = 32  # texts that are in the network's memory at a time
 
 
+@callers_random_state()
 def predict(
     model: str | Path,
     paths: str | Path | Sequence[str | Path],

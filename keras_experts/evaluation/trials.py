@@ -23,6 +23,8 @@ from keras_experts import files
 from keras_experts.console import progress
 from keras_experts.console import say
 from keras_experts.processes import end_with_parent
+from keras_experts.random_state import callers_random_state
+from keras_experts.random_state import seed_initializers
 
 # Changes whenever the same trial would have another result.
 VERSION = 3
@@ -177,14 +179,13 @@ def _begin(threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(threads + 1)
 
 
+@callers_random_state()
 def run_trial(trial: Trial) -> dict:
     """Trains and tests, and gives the record.
 
     What diverges is told in `failed`, and what cannot be trained or tested in
     `unable`; neither is an error.
     """
-    import keras
-
     from keras_experts.training.recipe import Recipe
 
     started = time.monotonic()
@@ -195,7 +196,7 @@ def run_trial(trial: Trial) -> dict:
         "recipe": trial.recipe,
         "seed": trial.seed,
     }
-    keras.utils.set_random_seed(trial.seed)
+    seed_initializers(trial.seed)
     try:
         weights, images = trial.identity
         task = _task(trial.entry, trial.part, trial.data_dir, images)

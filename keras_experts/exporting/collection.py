@@ -12,6 +12,7 @@ from keras_experts.mediums import TEXTS
 from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.backbone import BitResNet
+from keras_experts.random_state import callers_random_state
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import naming
 
@@ -19,6 +20,7 @@ from keras_experts.saved_models import naming
 OF_INPUTS = ("image_size", "medium", "seq_length", "vocabulary_sha256")
 
 
+@callers_random_state()
 def export_run(
     workdir: str | Path,
     output: str | Path,

@@ -141,7 +141,7 @@ class _Modules:
 def score_with_beam(
     strategy: FeatureStrategy,
     images: LabeledImages,
-    tasks: Sequence[tuple[np.ndarray, np.ndarray]],
+    tasks: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
     candidates: Sequence[Candidate],
     options: Iterable[str],
     trust: bool = False,
@@ -153,7 +153,8 @@ def score_with_beam(
     Args:
         strategy: FeatureStrategy.
         images: LabeledImages of all tasks.
-        tasks: of each the int arrays `(n,)` of its images and their labels.
+        tasks: for each, int arrays `(n,)`: its images, their labels, and
+            their groups as in `FeatureStrategy.score`.
         candidates: Candidate; no functions, which other machines have not.
         options: of the runner, as "direct_num_workers=2".
         trust: bool. As in `load_module`.
@@ -196,7 +197,7 @@ def score_with_beam(
         finally:
             for worker in _begun.pop(str(passing), []):
                 worker.close()
-        return _read(passing, [labels for _, labels in tasks])
+        return _read(passing, tasks)
 
 
 def _work(candidates: Sequence[Candidate], num_images: int) -> list[Work]:
@@ -238,14 +239,14 @@ class _Scoring:
         except ValueError as error:
             return json.dumps({"module": handle, "reason": str(error)})
         rows = [
-            self._of_task(features[indices], labels, candidate)
-            for indices, labels in self._tasks
+            self._of_task(features[indices], labels, groups, candidate)
+            for indices, labels, groups in self._tasks
         ]
         return json.dumps({"module": handle, "tasks": rows})
 
-    def _of_task(self, features, labels, candidate: Candidate) -> dict:
+    def _of_task(self, features, labels, groups, candidate) -> dict:
         try:
-            score = self._strategy.score(features, labels, candidate)
+            score = self._strategy.score(features, labels, candidate, groups)
         except ValueError as error:
             return {"reason": str(error)}
         rows, votes = score.per_example, score.votes
@@ -256,9 +257,9 @@ class _Scoring:
         }
 
 
-def _read(folder: Path, labels: Sequence[np.ndarray]):
-    scores: list[dict[str, Score]] = [{} for _ in labels]
-    unfit: list[dict[str, str]] = [{} for _ in labels]
+def _read(folder: Path, tasks: Sequence[tuple]):
+    scores: list[dict[str, Score]] = [{} for _ in tasks]
+    unfit: list[dict[str, str]] = [{} for _ in tasks]
     failed: dict[str, str] = {}
     for path in sorted(folder.glob("scores*")):
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -266,18 +267,19 @@ def _read(folder: Path, labels: Sequence[np.ndarray]):
             if "reason" in row:
                 failed[row["module"]] = row["reason"]
                 continue
-            for place, told in enumerate(row["tasks"]):
+            for index, told in enumerate(row["tasks"]):
                 if "reason" in told:
-                    unfit[place][row["module"]] = told["reason"]
+                    unfit[index][row["module"]] = told["reason"]
                     continue
-                scores[place][row["module"]] = _score(told, labels[place])
+                _, labels, groups = tasks[index]
+                scores[index][row["module"]] = _score(told, labels, groups)
     return scores, unfit, failed
 
 
-def _score(told: dict, labels: np.ndarray) -> Score:
+def _score(told: dict, labels: np.ndarray, groups: np.ndarray) -> Score:
     rows, votes = told["per_example"], told["votes"]
     if votes is not None:
         k, neighbors = votes
         votes = Votes(np.array(neighbors, np.int32), labels, k)
     rows = None if rows is None else np.array(rows)
-    return Score(told["value"], rows, votes=votes)
+    return Score(told["value"], rows, votes=votes, groups=groups)

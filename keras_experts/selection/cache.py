@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Callable
 from collections.abc import Collection
 from pathlib import Path
 
@@ -25,6 +26,8 @@ COUNT_BYTES = 4
 MAX_BYTES = 20 * 2**30
 ENDING = ".features"
 UNFINISHED_SECONDS = 24 * 3600
+# What was computed since then is lost where a selection is killed.
+WRITE_SECONDS = 10.0
 
 
 class FeatureCache:
@@ -112,6 +115,36 @@ class FeatureCache:
 
     def _folder_of(self, key: str) -> Path:
         return self._folder / key[:2] / key
+
+
+class PendingWrites:
+    """Features that are not on disk yet, written every ten seconds.
+
+    Args:
+        write: function of a candidate, an int array of images and their
+            features.
+    """
+
+    def __init__(self, write: Callable):
+        self._write = write
+        self._rows: dict = {}
+        self._written = time.monotonic()
+
+    def add(self, candidate, indices: np.ndarray, rows: np.ndarray) -> None:
+        """Adds features of some images."""
+        self._rows.setdefault(candidate, []).append((indices, rows))
+        if time.monotonic() - self._written > WRITE_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes all that is pending."""
+        for candidate, parts in self._rows.items():
+            indices, rows = zip(*parts, strict=True)
+            self._write(
+                candidate, np.concatenate(indices), np.concatenate(rows)
+            )
+        self._rows.clear()
+        self._written = time.monotonic()
 
 
 def _read(path: Path, wanted: Collection[bytes]) -> dict[bytes, np.ndarray]:

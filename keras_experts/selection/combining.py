@@ -1,6 +1,6 @@
-"""Several experts at once: concatenated features, and one for each image.
+"""Experts whose concatenated features do better than the best one's.
 
-Both are future directions in section 7 of the paper; how is our choice.
+This is a future direction in section 7 of the paper; the procedure is ours.
 Squared distances of concatenated blocks are the sums of those of each block,
 so a candidate is tested by adding its matrix to that of the chosen ones.
 """
@@ -13,8 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_experts.checks import check_at_least
+from keras_experts.selection.distances import pairs_within_groups
+from keras_experts.selection.folds import assign_folds
 from keras_experts.selection.neighbors import leave_one_out_correct
-from keras_experts.selection.proxies import assign_folds
 
 # Rows of the matrix of sums at a time.
 TILE_ROWS = 1024
@@ -56,6 +57,7 @@ def combine(
     normalize: bool = True,
     seed: int = 0,
     cache_bytes: int = 2**30,
+    groups: np.ndarray | None = None,
 ) -> Combination:
     """Chooses experts whose concatenated features do best, one at a time.
 
@@ -87,6 +89,9 @@ def combine(
         cache_bytes: int. Memory for the distances of candidates, 8n² bytes
             each; the others are computed again for each test. Three more
             such matrices are needed at any time.
+        groups: int array `(n,)`. Examples with equal ids, such as exact
+            copies, are never each other's neighbors, and share a half. By
+            default each is a group of its own.
 
     Returns:
         Combination.
@@ -107,14 +112,15 @@ def combine(
             f"`names` must hold at least one expert. Received: {names}."
         )
     labels = np.asarray(labels)
+    groups = np.arange(labels.size) if groups is None else np.asarray(groups)
     num_cached = cache_bytes // (8 * max(labels.size, 1) ** 2)
     names = list(dict.fromkeys(names))
-    pool = _Pool(features, names, labels, normalize, num_cached)
+    pool = _Pool(features, names, labels, groups, normalize, num_cached)
     path = pool.grow(max_experts, margin)
     names = [name for name, _ in path]
     correct = pool.correct(names)
     pool.cached.clear()
-    folds = assign_folds(labels, seed, 2)
+    folds = assign_folds(labels, seed, 2, groups)
     halves = [pool.part(np.flatnonzero(folds == half)) for half in (0, 1)]
     return Combination(
         names,
@@ -126,77 +132,6 @@ def combine(
     )
 
 
-def pick_experts(weights: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """Picks the most probable expert of each image.
-
-    Args:
-        weights: float array `(n, experts)`. Probabilities of the expert
-            prediction network, in [0, 1].
-        threshold: float. Least probability of an expert, in [0, 1].
-
-    Returns:
-        Int array `(n,)` in [-1, experts), as a bank takes it; -1, the
-        baseline, where no expert is as probable as `threshold`. Equal ones
-        go to the lower index.
-
-    Raises:
-        ValueError: if the shape does not fit, or there are no probabilities.
-    """
-    weights = np.asarray(weights)
-    outside = np.count_nonzero(~((weights >= 0) & (weights <= 1)))
-    if weights.ndim != 2 or weights.shape[1] == 0 or outside:
-        raise ValueError(
-            "`weights` must have shape (examples, experts) and be in [0, 1]. "
-            f"Received: shape {weights.shape}, {outside} values outside."
-        )
-    probable = weights.max(axis=1) >= threshold
-    return np.where(probable, weights.argmax(axis=1), -1)
-
-
-def route(
-    features: Callable[[int, np.ndarray], np.ndarray],
-    weights: np.ndarray,
-    labels: np.ndarray,
-    threshold: float | None = 0.5,
-) -> np.ndarray:
-    """Scores features that come from each image's own expert.
-
-    The experts must be of one bank, whose features share a space.
-
-    Args:
-        features: function of an expert, -1 for the baseline, and an int array
-            `(k,)` of images to float features `(k, d)`.
-        weights: float array `(n, experts)`. Probabilities of the expert
-            prediction network, in [0, 1].
-        labels: int array `(n,)`.
-        threshold: float. In [0, 1]: the baseline is taken for images without
-            an expert as probable. None: the most probable is taken, however
-            improbable.
-
-    Returns:
-        Bool array `(n,)`. Whether the nearest other example has the label of
-        each.
-
-    Raises:
-        ValueError: if shapes do not fit, or a value is not finite.
-    """
-    chosen = pick_experts(weights, 0.0 if threshold is None else threshold)
-    mixed = None
-    for expert in np.unique(chosen):
-        rows = np.flatnonzero(chosen == expert)
-        part = np.asarray(features(int(expert), rows))
-        if mixed is None:
-            mixed = np.empty((len(chosen), part.shape[-1]), part.dtype)
-        if part.shape != (len(rows), mixed.shape[1]):
-            raise ValueError(
-                "Experts to route between must give features of one space, "
-                f"(images, channels). Received: shape {part.shape}, not "
-                f"{(len(rows), mixed.shape[1])}."
-            )
-        mixed[rows] = part
-    return leave_one_out_correct(mixed, labels)
-
-
 @dataclasses.dataclass
 class _Pool:
     """Experts' features, and which examples sets of them get right."""
@@ -204,6 +139,7 @@ class _Pool:
     fetch: Callable[[str], np.ndarray]
     names: list[str]
     labels: np.ndarray
+    groups: np.ndarray
     normalize: bool
     num_cached: int
     cached: dict[str, tuple] = dataclasses.field(default_factory=dict)
@@ -219,6 +155,7 @@ class _Pool:
             lambda name: self._features(name)[rows],
             self.names,
             self.labels[rows],
+            self.groups[rows],
             self.normalize,
             self.num_cached,
         )
@@ -246,7 +183,9 @@ class _Pool:
         if key not in self.known:
             if len(names) == 1:
                 features = self._features(names[0])
-                correct = leave_one_out_correct(features, self.labels)
+                correct = leave_one_out_correct(
+                    features, self.labels, groups=self.groups
+                )
             else:
                 correct = self.labels[self._nearest(names)] == self.labels
             self.known[key] = correct
@@ -280,7 +219,10 @@ class _Pool:
         distances *= -2
         distances += squares[:, None]
         distances += squares
-        np.fill_diagonal(distances, np.inf)  # no example is its own
+        for start in range(0, len(distances), TILE_ROWS):
+            tile = slice(start, start + TILE_ROWS)
+            pairs = pairs_within_groups(self.groups[tile], self.groups)
+            distances[tile][pairs] = np.inf  # no example is its own neighbor
         # The error of the product over d terms, and of the sums.
         epsilon = np.finfo(np.float64).eps * (features.shape[1] + 16)
         result = distances, epsilon * (squares + squares.max())

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_experts.console import say
+from keras_experts.data.duplicates import duplicate_groups
 from keras_experts.data.tasks import Task
 from keras_experts.selection import ranking
 from keras_experts.selection.features import Features
@@ -17,6 +18,9 @@ from keras_experts.selection.statistics import Score
 from keras_experts.selection.strategies import Evidence
 from keras_experts.selection.strategies import FeatureStrategy
 from keras_experts.selection.together import try_together
+
+# Copies that are named.
+MOST_NAMED = 5
 
 
 class Contest:
@@ -38,9 +42,18 @@ class Contest:
         candidates: list[Candidate],
         networks: list[Candidate],
     ):
+        groups = duplicate_groups(features.digests[indices])
         self.evidence = Evidence(
-            task, indices, features, candidates, networks, self._leave_out
+            task,
+            groups,
+            indices,
+            features,
+            candidates,
+            networks,
+            self._leave_out,
         )
+        _say_copies(task, groups)
+        _say_classes_of_copies(task, groups)
         self.scores: dict[str, Score] = {}
         self._seconds: dict[str, float] = {}
         self._left_out: dict[str, str] = {}
@@ -58,7 +71,9 @@ class Contest:
         """Scores a candidate by its features of all tasks' images."""
         known = self.evidence
         try:
-            score = strategy.score(rows[known.indices], known.labels, candidate)
+            score = strategy.score(
+                rows[known.indices], known.labels, candidate, known.groups
+            )
         except ValueError as error:
             self._leave_out(candidate, str(error))
         else:
@@ -82,6 +97,7 @@ class Contest:
             racing,
             self._leave_out,
             known.task.name,
+            known.groups,
         )
         self._race, self._survivors = result.race, result.survivors
         self.scores, self._seconds = result.scores, result.seconds
@@ -139,8 +155,8 @@ class Contest:
             strategy.title,
             strategy.is_share,
             margin,
-            known.features.computed,
-            known.features.found,
+            int(known.features.embedded[known.indices].sum()),
+            int(known.features.cached[known.indices].sum()),
             self._race,
             together,
             known.task.test.num_examples,
@@ -153,6 +169,7 @@ class Contest:
                 self._unused,
             ),
             known.task.medium,
+            num_duplicates=len(known.groups) - len(np.unique(known.groups)),
         )
 
     def write_report(self, path: str | Path, selection: Selection) -> None:
@@ -168,4 +185,45 @@ class Contest:
             known.indices,
             known.candidates,
             self.scores,
+            known.groups,
+        )
+
+
+def _say_copies(task: Task, groups: np.ndarray) -> None:
+    """Reports the examples that are exact copies of others, in one line."""
+    copies = np.flatnonzero(groups != np.arange(len(groups)))
+    if not len(copies):
+        return
+    name = task.train.name
+    pairs = [
+        f"{name(groups[row])} = {name(row)}" for row in copies[:MOST_NAMED]
+    ]
+    pairs += ["..."] if len(copies) > MOST_NAMED else []
+    noun = "copy" if len(copies) == 1 else "copies"
+    text = (
+        f"{task.name}: {len(copies)} exact {noun} of other {task.medium} "
+        f"({', '.join(pairs)}); copies are not each other's neighbors"
+    )
+    labels = task.train.labels
+    others = np.count_nonzero(labels[copies] != labels[groups[copies]])
+    if others:
+        text += f"; labels differ from those of the first: {others}"
+    say(text)
+
+
+def _say_classes_of_copies(task: Task, groups: np.ndarray) -> None:
+    """Reports the classes whose examples are all copies of one.
+
+    Such an example has no neighbor of its class, as if it were the only one.
+    """
+    num_classes = len(task.class_names)
+    labels = task.train.labels
+    different = np.unique(np.stack([groups, labels], axis=1), axis=0)[:, 1]
+    single = np.bincount(different, minlength=num_classes) == 1
+    several = np.bincount(labels, minlength=num_classes) > 1
+    names = [task.class_names[i] for i in np.flatnonzero(single & several)]
+    if names:
+        say(
+            f"{task.name}: leave-one-out accuracy counts classes as wrong "
+            f"whose examples are all copies of one: {', '.join(names)}"
         )

@@ -31,9 +31,6 @@ MIDDLE_ROWS = 256
 FAR = 1e4
 # Candidates of a row beyond `k`. Rows with more are given up.
 MAX_CANDIDATES = 128
-# What an accelerator keeps of a row beyond `k`, and its distances at a time.
-KEPT_CANDIDATES = 32
-STRIP_VALUES = 2**25
 # Float64 values at a time around one row.
 BALL_VALUES = 2**22
 # Halves of squared lengths that float32 holds with enough room around them.
@@ -99,18 +96,23 @@ def _room(halves, channels, unit, tiny) -> np.ndarray:
     return halves * roundings / (1 - roundings) + (channels + 2) * tiny
 
 
-def search(points: np.ndarray, halves: np.ndarray, k: int) -> Candidates:
-    """Finds candidates with tiles of one product, on and above the diagonal.
+def search(
+    points: np.ndarray, halves: np.ndarray, k: int, groups: np.ndarray
+) -> Candidates:
+    """Returns candidates from tiles of one product, on and above the diagonal.
 
     Args:
         points: float32 array `(n, d + 2)` of `centre`. Its last column is set.
         halves: float64 array `(n,)` of `centre`.
-        k: int. Neighbours of each row.
+        k: int. Number of neighbors of each row.
+        groups: int array `(n,)`. Rows of one group are no candidates of each
+            other; each row is of its own group.
     """
     room = _room(halves, points.shape[1] - 2, 2.0**-24, TINY)
     points[:, -1] = halves - room
     found = Candidates(room, k, np.float32, k + MAX_CANDIDATES)
     for rows, columns, tile in _tiles(points):
+        tile[pairs_within_groups(groups[rows], groups[columns])] = np.inf
         found.add(rows, columns, tile)
         if columns[0] != rows[0]:
             found.add(columns, rows, tile.T)
@@ -118,7 +120,7 @@ def search(points: np.ndarray, halves: np.ndarray, k: int) -> Candidates:
 
 
 def _tiles(points):
-    """Gives rows, columns, and lower bounds of their distances."""
+    """Yields rows, columns, and lower bounds of their distances."""
     num_rows, channels = len(points), points.shape[1] - 2
     height, width = min(TILE_ROWS, num_rows), min(TILE_COLUMNS, num_rows)
     memory = np.empty(height * max(height, width), np.float32)
@@ -135,7 +137,6 @@ def _tiles(points):
             band = tile[start : start + BAND_ROWS]
             np.subtract(low, band, out=band)
             band += low[start : start + BAND_ROWS, None]
-        np.fill_diagonal(tile, np.inf)  # no example is its own neighbour
         yield rows, rows, tile
         if bottom < num_rows:
             left = block.copy()
@@ -149,6 +150,27 @@ def _tiles(points):
             yield rows, columns, tile
 
 
+def pairs_within_groups(
+    left: np.ndarray, right: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the positions of all pairs whose groups are equal.
+
+    Args:
+        left: int array `(h,)`. Groups of the first rows.
+        right: int array `(w,)`. Groups of the second rows.
+
+    Returns:
+        Int arrays `(pairs,)`: positions in `left` and in `right`.
+    """
+    order = np.argsort(right, kind="stable")
+    ordered = right[order]
+    starts = np.searchsorted(ordered, left, "left")
+    counts = np.searchsorted(ordered, left, "right") - starts
+    rows = np.repeat(np.arange(len(left)), counts)
+    ranks = np.arange(len(rows)) - (np.cumsum(counts) - counts)[rows]
+    return rows, order[starts[rows] + ranks]
+
+
 def search_around(
     features: np.ndarray,
     ball: np.ndarray,
@@ -156,19 +178,21 @@ def search_around(
     pivot: int,
     halves: np.ndarray,
     k: int,
+    groups: np.ndarray,
 ) -> Candidates:
-    """Finds candidates of a few rows in float64, with one row as the middle.
+    """Returns candidates of a few rows, in float64 around one row.
 
     Args:
         features: array of numbers `(n, d)`.
-        ball: int array `(m,)`. Rows among which all candidates are.
-        inside: int array. Places in `ball` of those that need candidates.
+        ball: int array `(m,)`. Rows that include all candidates.
+        inside: int array. Positions in `ball` of those that need candidates.
         pivot: int. The row in the middle.
-        halves: float64 array `(m,)`. Half the squared distances from there.
-        k: int. Neighbours of each row.
+        halves: float64 array `(m,)`. Half the squared distances to the pivot.
+        k: int. Number of neighbors of each row.
+        groups: int array `(m,)`. As in `search`.
 
     Returns:
-        Candidates, which are places in `ball`.
+        Candidates, which are positions in `ball`.
     """
     channels = features.shape[1]
     room = _room(halves, channels, 2.0**-53, np.finfo(np.float64).tiny)
@@ -182,83 +206,6 @@ def search_around(
         lows = left @ (features[ball[columns]] - middle).T
         np.subtract(low[columns], lows, out=lows)
         lows += low[inside][:, None]
-        # No example is its own neighbour.
-        lows[inside[:, None] == columns] = np.inf
+        lows[pairs_within_groups(groups[inside], groups[columns])] = np.inf
         found.add(inside, columns, lows)
     return found
-
-
-def search_on_accelerator(
-    points: np.ndarray, halves: np.ndarray, k: int
-) -> Candidates:
-    """Finds candidates with Keras' backend, wherever that computes.
-
-    Accelerators keep as little as 8 binary digits of a factor. So each value
-    is a sum of two that have no more, which leaves out 2**-14 of it and 2**-12
-    of a distance, and sums are taken to lose two digits more than float32.
-
-    Args:
-        points: float32 array `(n, d + 2)` of `centre`.
-        halves: float64 array `(n,)` of `centre`.
-        k: int. Neighbours of each row.
-    """
-    from keras import ops
-
-    num_rows, channels = len(points), points.shape[1] - 2
-    room = _room(halves, 2 * channels, 2.0**-22, TINY) + halves * 2.0**-12
-    found = Candidates(room, k, np.float32, k + MAX_CANDIDATES)
-    high = _first_digits(points[:, :channels])
-    rest = _first_digits(points[:, :channels] - high)
-    low = ops.convert_to_tensor((halves - room).astype(np.float32))
-    left = ops.convert_to_tensor(np.concatenate([high, high, rest], axis=1))
-    right = ops.convert_to_tensor(np.concatenate([high, rest, high], axis=1))
-    num_kept = min(k + KEPT_CANDIDATES, num_rows)
-    height = max(1, STRIP_VALUES // num_rows)
-    for top in range(0, num_rows, height):
-        rows = np.arange(top, min(top + height, num_rows))
-        lows, columns = nearest_in_strip(
-            left[top : top + height],
-            right,
-            low[top : top + height],
-            low,
-            top,
-            num_kept,
-        )
-        lows = ops.convert_to_numpy(lows)
-        found.add(rows, ops.convert_to_numpy(columns), lows)
-        if num_kept < num_rows:
-            # Those not kept may be candidates too.
-            found.give_up(rows[lows[:, -1] <= found.limits[rows]])
-    return found
-
-
-def nearest_in_strip(left, right, left_low, right_low, top: int, num_kept: int):
-    """Gives the least lower bounds of each row, and their columns.
-
-    Args:
-        left: float tensor `(h, m)`, the rows from `top` on.
-        right: float tensor `(n, m)`.
-        left_low: float tensor `(h,)`. Half the squared lengths, bounded.
-        right_low: float tensor `(n,)`.
-        top: int. The first row.
-        num_kept: int. How many of each row are given, in [1, n].
-
-    Returns:
-        Float tensor and int tensor `(h, num_kept)`, the least first.
-    """
-    from keras import ops
-
-    product = ops.matmul(left, ops.transpose(right))  # (h, n)
-    lows = left_low[:, None] + right_low - product  # (h, n)
-    rows = top + ops.arange(left.shape[0])
-    itself = rows[:, None] == ops.arange(right.shape[0])
-    # No example is its own neighbour.
-    lows = ops.where(itself, np.inf, lows)
-    lows, columns = ops.top_k(-lows, num_kept)
-    return -lows, columns
-
-
-def _first_digits(values: np.ndarray) -> np.ndarray:
-    """Cuts float32 values down to the 8 digits of a bfloat16."""
-    bits = np.ascontiguousarray(values).view(np.uint32) & 0xFFFF0000
-    return bits.view(np.float32)

@@ -18,6 +18,7 @@ from keras_experts.data.fingerprints import digests
 from keras_experts.data.labeled_images import LabeledImages
 from keras_experts.selection import fingerprints
 from keras_experts.selection.cache import FeatureCache
+from keras_experts.selection.cache import PendingWrites
 from keras_experts.selection.feature_checks import check_varied
 from keras_experts.selection.feature_checks import of_one_width
 from keras_experts.selection.fingerprints import Described
@@ -25,8 +26,6 @@ from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import Source
 from keras_experts.selection.worker import Worker
 
-# What was computed since then is lost where a selection is killed.
-WRITE_SECONDS = 10.0
 # Features in memory at a time, rows of all parts of a source.
 ROWS_AT_ONCE = 2**16
 NAMED = 3  # of the modules that are skipped for one reason
@@ -49,8 +48,11 @@ class Features:
         processes: int. Modules at a time; more than one needs `time_limit`.
 
     Attributes:
-        computed: int. Forward passes, one image through one candidate.
-        found: int. Passes that the cache saved.
+        digests: uint8 array `(n, 32)`. SHA-256 of each image.
+        embedded: int array `(n,)`. Forward passes of each image, one through
+            each candidate.
+        cached: int array `(n,)`. Forward passes of each image that features
+            of earlier selections saved.
         failed: dict of handles to why a candidate is left out.
     """
 
@@ -63,9 +65,12 @@ class Features:
         processes: int = 1,
     ):
         self.images = images
-        self.computed = self.found = 0
         self.failed: dict[str, str] = {}
-        self._digests = digests(images)
+        self.digests = digests(images)
+        self.embedded = np.zeros(images.num_examples, np.int64)
+        self.cached = np.zeros(images.num_examples, np.int64)
+        # The images that a candidate's counts have already.
+        self._counted: dict[str, np.ndarray] = {}
         self._trust = trust
         self._time_limit = time_limit
         self._processes = processes if time_limit is not None else 1
@@ -89,7 +94,7 @@ class Features:
 
     def __exit__(self, *_) -> None:
         self._stack.close()
-        if self._keeps and self.computed:
+        if self._keeps and self.embedded.any():
             self._lasting.evict()
 
     def compute(
@@ -198,7 +203,8 @@ class Features:
             c: indices[[place not in rows[c] for place in range(len(indices))]]
             for c in group
         }
-        self._count(bar, sum(map(len, rows.values())), is_new=False)
+        for candidate, found in rows.items():
+            self._count(bar, candidate, indices[list(found)], self.cached)
         # Parts that lack the same images go through the source together.
         together: dict[bytes, list[Candidate]] = {}
         for candidate, places in missing.items():
@@ -230,7 +236,7 @@ class Features:
     ) -> None:
         by_part = {self._described[c].part: c for c in candidates}
         places = {index: place for place, index in enumerate(indices)}
-        unwritten = _Unwritten(self)
+        pending = PendingWrites(self.write)
         done = 0
         widths: dict[str | None, int] = {}
         lock = contextlib.nullcontext()
@@ -251,14 +257,14 @@ class Features:
                     continue
                 for index, row in zip(chosen, features, strict=True):
                     rows[candidate][places[index]] = row
-                unwritten.add(candidate, chosen, features)
+                pending.add(candidate, chosen, features)
                 done += len(chosen)
-                self._count(bar, len(chosen), is_new=True)
+                self._count(bar, candidate, chosen, self.embedded)
         except FAILURES as error:
             for candidate in candidates:
                 self._fail(candidate, error)
         finally:
-            unwritten.flush()
+            pending.flush()
         left = len(candidates) * len(missing) - done
         if bar is not None and left:
             bar.skip(left)
@@ -278,28 +284,36 @@ class Features:
                 self._workers.append(worker)
         return self._local.worker
 
-    def _count(self, bar: Bar | None, number: int, is_new: bool) -> None:
+    def _count(
+        self,
+        bar: Bar | None,
+        candidate: Candidate,
+        images: np.ndarray,
+        counts: np.ndarray,
+    ) -> None:
+        """Adds images to `embedded` or `cached`, each once for a candidate."""
         with self._lock:
-            if is_new:
-                self.computed += number
-            else:
-                self.found += number
-            if bar is None or not number:
+            counted = self._counted.setdefault(
+                candidate.handle, np.zeros(len(counts), bool)
+            )
+            counts[images] += ~counted[images]
+            counted[images] = True
+            if bar is None or not len(images):
                 return
-            if is_new:
-                bar.advance(number)
+            if counts is self.embedded:
+                bar.advance(len(images))
             else:
-                bar.skip(number)
+                bar.skip(len(images))
 
     def _read(self, candidate: Candidate, indices: np.ndarray) -> dict:
         cache, key = self._place(candidate)
-        return cache.read(key, self._digests[indices])
+        return cache.read(key, self.digests[indices])
 
     def write(self, candidate: Candidate, indices: np.ndarray, rows) -> None:
         """Keeps features `(n, channels)` of some images."""
         cache, key = self._place(candidate)
         try:
-            cache.write(key, self._digests[indices], rows)
+            cache.write(key, self.digests[indices], rows)
         except OSError as error:
             say(f"Features of {candidate.name} are not kept: {error}")
 
@@ -322,26 +336,3 @@ def _holding(lock, batches: Iterator) -> Iterator:
     """Gives batches with a lock held, to the last of them."""
     with lock:
         yield from batches
-
-
-class _Unwritten:
-    """Features that are not in the cache yet."""
-
-    def __init__(self, features: Features):
-        self._features = features
-        self._rows: dict[Candidate, list] = {}
-        self._written = time.monotonic()
-
-    def add(self, candidate: Candidate, indices, rows) -> None:
-        self._rows.setdefault(candidate, []).append((indices, rows))
-        if time.monotonic() - self._written > WRITE_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        for candidate, parts in self._rows.items():
-            indices, rows = zip(*parts, strict=True)
-            self._features.write(
-                candidate, np.concatenate(indices), np.concatenate(rows)
-            )
-        self._rows.clear()
-        self._written = time.monotonic()

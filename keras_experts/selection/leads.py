@@ -144,14 +144,16 @@ def _share_reaching(
 
 
 def _standard_error(lead: np.ndarray, scores: Sequence[Score]) -> float:
-    """Gives that of a mean lead, whose examples may be of one another.
+    """Returns the standard error of a mean gain over dependent examples.
 
-    Neighbours are right or wrong together: of each pair one of which votes on
-    the other, twice the product of deviations is added to the variance.
+    Neighbors are right or wrong together, and so are exact copies: for each
+    pair one of which votes on the other, or of copies, twice the product of
+    deviations is added to the variance.
     """
     number = len(lead)
     deviations = lead - lead.mean()
-    variance = (deviations**2).sum()
+    group = scores[0].group_ids()
+    variance = (np.bincount(group, deviations) ** 2).sum()
     pairs = [
         np.sort(np.stack([np.arange(number), voters], axis=1), axis=1)
         for score in scores
@@ -172,10 +174,13 @@ def _cross_fitted(
     rng: np.random.Generator,
     unused: np.ndarray,
 ) -> float | None:
-    number = len(baseline.per_example)
+    group = baseline.group_ids()
+    num_groups = group.max() + 1
+    # Copies on both sides would measure what they helped to pick.
+    unused = (np.bincount(group, ~unused) == 0)[group]
     gains = []
     for _ in range(NUM_HALVINGS):
-        side = rng.permuted(np.arange(number) < number // 2)
+        side = rng.permuted(np.arange(num_groups) < num_groups // 2)[group]
         # Images by which rivals were eliminated have already picked.
         for picking in (side | ~unused, ~side | ~unused):
             if picking.all():

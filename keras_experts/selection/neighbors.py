@@ -1,17 +1,14 @@
-"""Exact leave-one-out nearest neighbours.
+"""Exact leave-one-out nearest neighbors.
 
-Products of matrices tell which examples may be nearest (`distances`). Where
-several may be, their distances are measured by direct differences in float64.
+Products of matrices find the examples that may be nearest (`distances`). If
+there are several, direct differences in float64 decide between them.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 
 from keras_experts.selection.distances import centre
 from keras_experts.selection.distances import search
 from keras_experts.selection.distances import search_around
-from keras_experts.selection.distances import search_on_accelerator
 
 METRICS = ("euclidean", "cosine")
 # Float64 values of direct differences at a time: they stay in a cache.
@@ -22,34 +19,41 @@ BALL_PAIRS = 2**22
 
 
 def nearest_neighbors(
-    features: np.ndarray, k: int = 1, metric: str = "euclidean"
+    features: np.ndarray,
+    k: int = 1,
+    metric: str = "euclidean",
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Finds the nearest other examples of each example.
+    """Returns the nearest other examples of each example.
 
-    An example is never its own neighbour, but a duplicate of it may be. The
-    result is that of float64 and direct differences, whatever the type of the
-    features; equal distances go to the lower index. A tensor of Keras' backend
-    that lies on an accelerator is searched there.
+    The result is that of direct differences in float64, whatever the type of
+    the features. Equal distances go to the lower index.
 
     Args:
-        features: array of numbers `(n, d)`, or `(experts, n, d)`.
-        k: int. Neighbours of each example, in [1, n - 1].
+        features: array of numbers `(n, d)` or `(experts, n, d)`, or a tensor
+            that NumPy can convert.
+        k: int. Number of neighbors of each example, at least 1.
         metric: str. "euclidean", or "cosine": the same between rows divided by
             their lengths. A row of zeros is as far from all others as an
             orthogonal one.
+        groups: int array `(n,)`. Examples with equal ids, such as exact copies
+            of one image, are never each other's neighbors. By default each
+            example is a group of its own.
 
     Returns:
         Int array `(n, k)` or `(experts, n, k)`, the nearest first.
 
     Raises:
-        ValueError: if the shape, `k` or `metric` does not fit, or a value is
-            not finite.
+        ValueError: if a shape or `metric` does not fit, `k` exceeds the number
+            of examples outside the largest group, or a value is not finite.
 
     References:
         Section 5 of the paper (performance proxy).
     """
-    features, find = _to_array(features)
-    _check_arguments(features, k, metric)
+    features = np.asarray(features)
+    if features.dtype.name == "bfloat16":
+        features = features.astype(np.float32)
+    groups = _check_arguments(features, k, metric, groups)
     neighbors = np.empty((*features.shape[:-1], k), np.int64)
     batch = features.ndim == 3
     for rows, out in zip(
@@ -59,7 +63,7 @@ def nearest_neighbors(
     ):
         if metric == "cosine":
             rows = _divide_by_length(rows)
-        _fill_nearest(rows, out, find)
+        _fill_nearest(rows, groups, out)
     return neighbors
 
 
@@ -68,24 +72,25 @@ def leave_one_out_accuracy(
     labels: np.ndarray,
     k: int = 1,
     metric: str = "euclidean",
+    groups: np.ndarray | None = None,
 ) -> float | np.ndarray:
-    """Scores features by the label of each example's nearest others.
+    """Returns the fraction of examples whose neighbors vote for their label.
 
     Args:
         features: array of numbers `(n, d)`, or `(experts, n, d)`.
         labels: array `(n,)`, or `(tasks, n)` of several tasks.
-        k: int. Neighbours that vote; a tie goes to the lower label.
+        k: int. Number of neighbors that vote; a tie goes to the lower label.
         metric: str. As in `nearest_neighbors`.
+        groups: int array `(n,)`. As in `nearest_neighbors`.
 
     Returns:
-        float. Share of examples whose label wins, in [0, 1]. Of several
-        experts or tasks, a float array `(experts,)`, `(tasks,)` or
-        `(experts, tasks)`.
+        float in [0, 1]. For several experts or tasks, a float array
+        `(experts,)`, `(tasks,)` or `(experts, tasks)`.
 
     Raises:
         ValueError: as `nearest_neighbors`, or if the lengths differ.
     """
-    correct = leave_one_out_correct(features, labels, k, metric)
+    correct = leave_one_out_correct(features, labels, k, metric, groups)
     accuracy = correct.mean(axis=-1)
     return float(accuracy) if correct.ndim == 1 else accuracy
 
@@ -95,14 +100,16 @@ def leave_one_out_correct(
     labels: np.ndarray,
     k: int = 1,
     metric: str = "euclidean",
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Tells for each example whether its neighbours give its label.
+    """Returns for each example whether its neighbors vote for its label.
 
     Args:
         features: array of numbers `(n, d)`, or `(experts, n, d)`.
         labels: array `(n,)`, or `(tasks, n)` of several tasks.
-        k: int. Neighbours that vote; a tie goes to the lower label.
+        k: int. Number of neighbors that vote; a tie goes to the lower label.
         metric: str. As in `nearest_neighbors`.
+        groups: int array `(n,)`. As in `nearest_neighbors`.
 
     Returns:
         Bool array `(n,)`, `(experts, n)`, `(tasks, n)` or
@@ -119,15 +126,27 @@ def leave_one_out_correct(
             f"features of shape {np.shape(features)}, labels of shape "
             f"{labels.shape}."
         )
-    neighbors = nearest_neighbors(features, k, metric)
+    neighbors = nearest_neighbors(features, k, metric, groups)
     if labels.ndim == 1:
         return most_votes(labels, neighbors) == labels
     votes = [most_votes(task, neighbors) == task for task in labels]
     return np.stack(votes, axis=-2)
 
 
+def most_neighbors(num_examples: int, groups: np.ndarray | None = None) -> int:
+    """Returns how many neighbors every example has outside its group.
+
+    Args:
+        num_examples: int.
+        groups: int array `(num_examples,)`. As in `nearest_neighbors`.
+    """
+    if groups is None or not num_examples:
+        return num_examples - 1
+    return num_examples - int(np.unique(groups, return_counts=True)[1].max())
+
+
 def most_votes(labels: np.ndarray, neighbors: np.ndarray) -> np.ndarray:
-    """Gives the label that most neighbours have, the lowest of several.
+    """Returns the label that most neighbors have, the lowest of several.
 
     Args:
         labels: array `(n,)`.
@@ -142,22 +161,10 @@ def most_votes(labels: np.ndarray, neighbors: np.ndarray) -> np.ndarray:
     return np.take_along_axis(votes, winners, axis=-1)[..., 0]
 
 
-def _to_array(features) -> tuple[np.ndarray, Callable]:
-    """Gives features as an array, and what searches them."""
-    find = search
-    device = str(getattr(features, "device", "cpu")).lower()
-    if "cpu" not in device:
-        from keras import ops
-
-        features = ops.convert_to_numpy(features)
-        find = search_on_accelerator
-    features = np.asarray(features)
-    if features.dtype.name == "bfloat16":
-        features = features.astype(np.float32)
-    return features, find
-
-
-def _check_arguments(features: np.ndarray, k: int, metric: str) -> None:
+def _check_arguments(
+    features: np.ndarray, k: int, metric: str, groups: np.ndarray | None
+) -> np.ndarray:
+    """Checks the arguments, and returns the group of each example."""
     if features.ndim not in (2, 3) or features.dtype.kind not in "fiub":
         raise ValueError(
             "`features` must be numbers of shape (examples, channels) or "
@@ -165,15 +172,26 @@ def _check_arguments(features: np.ndarray, k: int, metric: str) -> None:
             f"{features.shape} of {features.dtype}."
         )
     num_rows = features.shape[-2]
-    if not isinstance(k, int | np.integer) or not 1 <= k < num_rows:
+    groups = np.arange(num_rows) if groups is None else np.asarray(groups)
+    if groups.shape != (num_rows,):
         raise ValueError(
-            "`k` must be a whole number, at least 1 and less than the number "
-            f"of examples. Received: k={k} for {num_rows} examples."
+            "`groups` must have one id for each example. Received: shape "
+            f"{groups.shape} for {num_rows} examples."
+        )
+    most = most_neighbors(num_rows, groups)
+    if not isinstance(k, int | np.integer) or not 1 <= k <= most:
+        largest = num_rows - most
+        suffix = f", {largest} of one group" if largest > 1 else ""
+        raise ValueError(
+            "`k` must be a whole number, at least 1 and at most the number of "
+            "examples outside each example's group. "
+            f"Received: k={k} for {num_rows} examples{suffix}."
         )
     if metric not in METRICS:
         raise ValueError(
             f"`metric` must be one of {METRICS}. Received: {metric!r}."
         )
+    return groups
 
 
 def _refuse_infinite(features: np.ndarray) -> None:
@@ -197,13 +215,13 @@ def _divide_by_length(rows: np.ndarray) -> np.ndarray:
     return np.c_[rows, zero] if zero.any() else rows
 
 
-def _fill_nearest(rows, out, find) -> None:
-    """Fills `out`, `(n, k)`, with the neighbours of rows `(n, d)`."""
+def _fill_nearest(rows, groups, out) -> None:
+    """Fills `out`, `(n, k)`, with the neighbors of rows `(n, d)`."""
     k = out.shape[1]
     points, halves = centre(rows)
     if not np.isfinite(halves).all():
         _refuse_infinite(rows)
-    found = find(points, halves, k)
+    found = search(points, halves, k, groups)
     del points
     left, right = found.pairs()
     if k == 1:
@@ -214,7 +232,7 @@ def _fill_nearest(rows, out, find) -> None:
     _choose(rows, left, right, out)
     waiting = found.crowded.copy()
     while waiting.any():
-        solved = _fill_ball(rows, waiting, out)
+        solved = _fill_ball(rows, groups, waiting, out)
         waiting[solved] = False
 
 
@@ -240,27 +258,46 @@ def _measure(rows, left, right) -> np.ndarray:
     return distances
 
 
-def _fill_ball(rows, waiting, out) -> np.ndarray:
-    """Fills `out` for some rows that lie close together, and gives them."""
-    everything = np.arange(len(rows))
+def _fill_ball(rows, groups, waiting, out) -> np.ndarray:
+    """Fills `out` for some rows that lie close together, and returns them."""
     k, pivot = out.shape[1], np.argmax(waiting)
-    distances = _measure(rows, np.full(len(rows), pivot), everything)
+    distances = _measure(rows, np.full(len(rows), pivot), np.arange(len(rows)))
     same = np.flatnonzero(distances == 0)
-    if len(same) > k:
-        # Of duplicates the first are the nearest.
-        ranks = np.arange(len(same))[:, None]
-        nearest = np.arange(k) + (np.arange(k) >= ranks)
-        out[same] = same[nearest]
-        return same
-    size = min(max(BALL_ROWS, k + 1), len(rows))
+    sizes = np.unique(groups[same], return_inverse=True, return_counts=True)
+    num_others = len(same) - sizes[2][sizes[1]]
+    if num_others[np.searchsorted(same, pivot)] >= k:
+        solved = same[num_others >= k]
+        _fill_equal(same, groups, solved, out)
+        return solved
+    largest = len(rows) - most_neighbors(len(rows), groups)
+    size = min(max(BALL_ROWS, k + largest), len(rows))
     radius = np.partition(distances, size - 1)[size - 1]
-    # More than k rows are within a radius of the pivot. So the neighbours of a
-    # row within two are within five (squared 25, and rounding).
+    # At least k rows of other groups are within a radius of the pivot. So the
+    # neighbors of a row within two are within five (squared 25, and rounding).
     ball = np.flatnonzero(distances <= 25.001 * radius)
     inside = np.flatnonzero(waiting[ball] & (distances[ball] <= 4 * radius))
     nearest = np.argsort(distances[ball[inside]], kind="stable")
     inside = inside[nearest[: max(1, min(size, BALL_PAIRS // len(ball)))]]
-    found = search_around(rows, ball, inside, pivot, distances[ball] / 2, k)
+    found = search_around(
+        *(rows, ball, inside, pivot, distances[ball] / 2, k, groups[ball])
+    )
     left, right = found.pairs()
     _choose(rows, ball[left], ball[right], out)
     return ball[inside]
+
+
+def _fill_equal(same, groups, solved, out) -> None:
+    """Fills `out` for rows of which more than k of other groups are equal.
+
+    Args:
+        same: int array, rising. Rows that are equal.
+        groups: int array `(n,)`.
+        solved: int array. Those of `same` to fill in.
+        out: int array `(n, k)`. The first of equals are the nearest.
+    """
+    k = out.shape[1]
+    order = solved[np.argsort(groups[solved], kind="stable")]
+    starts = np.flatnonzero(np.diff(groups[order])) + 1
+    for members in np.split(order, starts):
+        first = same[: k + len(members)]
+        out[members] = first[groups[first] != groups[members[0]]][:k]

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from keras_experts.checks import check_at_least
+from keras_experts.selection.folds import assign_folds
 
 # Best of five powers of ten for both on six real tasks; more costs as much
 # accuracy as less. It is our choice, the paper gives none.
@@ -53,7 +54,8 @@ def logistic_correct(
         folds: int. At least 2; fewer where there are fewer examples.
         regularization: float. Half of it times the squared norm of the
             weights is added to the mean loss; above 0.
-        groups: as in `assign_folds`.
+        groups: int array `(n,)`. Examples with equal ids, such as exact
+            copies, share a fold. By default each is a group of its own.
 
     Returns:
         Bool array `(n,)`. False for the only example of a class.
@@ -75,8 +77,9 @@ def svm_correct(
     seed: int = 0,
     folds: int = 5,
     regularization: float = REGULARIZATION,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Tells for each example whether a linear SVM gives its label.
+    """Returns for each example whether a linear SVM predicts its label.
 
     The machine has the hinge loss and one problem for each pair of classes.
     It is given the products of all pairs of examples, which determine it
@@ -89,6 +92,8 @@ def svm_correct(
         folds: int. At least 2; fewer where there are fewer examples.
         regularization: float. As in `logistic_correct`, where the mean is
             over all examples of the fold.
+        groups: int array `(n,)`. Examples with equal ids, such as exact
+            copies, share a fold. By default each is a group of its own.
 
     Returns:
         Bool array `(n,)`. False for the only example of a class.
@@ -101,7 +106,7 @@ def svm_correct(
     """
     _check_regularization(regularization)
     predict = functools.partial(_predict_svm, regularization)
-    return _cross_validate(predict, features, labels, seed, folds)
+    return _cross_validate(predict, features, labels, seed, folds, groups)
 
 
 def tree_correct(
@@ -110,8 +115,9 @@ def tree_correct(
     seed: int = 0,
     folds: int = 5,
     max_channels: int = MAX_CHANNELS,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Tells for each example whether a decision tree gives its label.
+    """Returns for each example whether a decision tree predicts its label.
 
     Args:
         features: float array `(n, d)`.
@@ -120,6 +126,8 @@ def tree_correct(
         folds: int. At least 2; fewer where there are fewer examples.
         max_channels: int. Channels tried at a split, drawn anew for each;
             with `d` or more it is the plain tree, many times slower.
+        groups: int array `(n,)`. Examples with equal ids, such as exact
+            copies, share a fold. By default each is a group of its own.
 
     Returns:
         Bool array `(n,)`. False for the only example of a class.
@@ -132,7 +140,7 @@ def tree_correct(
     """
     check_at_least(max_channels=(max_channels, 1))
     predict = functools.partial(_predict_tree, seed, max_channels)
-    return _cross_validate(predict, features, labels, seed, folds)
+    return _cross_validate(predict, features, labels, seed, folds, groups)
 
 
 def check_examples(
@@ -177,38 +185,6 @@ def check_examples(
     return features, labels
 
 
-def assign_folds(
-    labels: np.ndarray,
-    seed: int,
-    folds: int,
-    groups: np.ndarray | None = None,
-) -> np.ndarray:
-    """Assigns the examples of each class, shuffled, to the folds in turn.
-
-    Without copies, the sizes of folds, and a class's shares of them, differ
-    by one at most, also where a class has fewer examples than there are
-    folds.
-
-    Args:
-        labels: int array `(n,)`.
-        seed: int. Seed of the shuffling.
-        folds: int. At least 1.
-        groups: int array `(n,)`. The position of the first copy of each
-            example, as `data.duplicates.duplicate_groups` returns it: copies
-            are in the same fold. None if there are no copies.
-
-    Returns:
-        Int array `(n,)` in [0, folds).
-    """
-    if groups is not None:
-        first, group = np.unique(groups, return_inverse=True)
-        return assign_folds(labels[first], seed, folds)[group]
-    shuffled = np.random.default_rng(seed).permutation(len(labels))
-    fold_of = np.empty(len(labels), np.int64)
-    fold_of[np.lexsort((shuffled, labels))] = np.arange(len(labels)) % folds
-    return fold_of
-
-
 def _check_regularization(regularization: float) -> None:
     if not 0 < regularization < np.inf:
         raise ValueError(
@@ -223,7 +199,7 @@ def _cross_validate(
     labels: np.ndarray,
     seed: int,
     folds: int,
-    groups: np.ndarray | None = None,
+    groups: np.ndarray | None,
 ) -> np.ndarray:
     """Compares labels with predictions by a classifier of the other folds.
 
@@ -234,8 +210,13 @@ def _cross_validate(
     """
     features, labels = check_examples(features, labels)
     check_at_least(folds=(folds, 2))
-    num_distinct = len(labels) if groups is None else len(np.unique(groups))
-    folds = min(folds, num_distinct)
+    num_groups = len(labels) if groups is None else len(np.unique(groups))
+    if num_groups < 2:
+        raise ValueError(
+            "Cross-validation needs at least two different examples. "
+            f"Received: {len(labels)} copies of one."
+        )
+    folds = min(folds, num_groups)
     fold_of = assign_folds(labels, seed, folds, groups)
     correct = np.empty(len(labels), bool)
 

@@ -15,9 +15,10 @@ from keras_experts import config
 from keras_experts.console import Bar
 from keras_experts.console import progress
 from keras_experts.selection.features import Features
+from keras_experts.selection.folds import stratified_order
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.statistics import Score
-from keras_experts.selection.statistics import sign_test
+from keras_experts.selection.statistics import paired_test
 from keras_experts.selection.strategies import FeatureStrategy
 
 ERROR, BUDGET = "error", "budget"
@@ -135,6 +136,7 @@ def race(
     racing: Racing,
     leave_out: Callable[[Candidate, str], None],
     task: str = "the task",
+    groups: np.ndarray | None = None,
 ) -> Result:
     """Runs a race.
 
@@ -149,6 +151,7 @@ def race(
         leave_out: function of a candidate that the strategy cannot score, and
             the reason.
         task: str. Its name in the progress bar.
+        groups: int array `(n,)`. As in `FeatureStrategy.score`.
 
     Returns:
         Result.
@@ -158,31 +161,16 @@ def race(
     """
     # Those that failed on another task would only fail again.
     able = [c for c in candidates if c.handle not in features.failed]
-    run = _Run(strategy, features, able, indices, labels, racing, leave_out)
+    if groups is None:
+        groups = np.arange(len(labels))
+    run = _Run(
+        *(strategy, features, able, indices, labels, groups, racing, leave_out)
+    )
     with progress(f"racing on {task}", run.most_passes_left) as bar:
         while run.is_open:
             run.next_round(bar)
             bar.total = bar.done + run.most_passes_left
     return run.result()
-
-
-def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
-    """Orders examples by chance, each first part with the classes' shares.
-
-    Two of a class come together: of many classes the first examples would
-    else be of one each, and none would have a neighbour of its own.
-
-    Returns:
-        Int array `(n,)`, a permutation.
-    """
-    rng = np.random.default_rng(seed)
-    # Of each class its pairs lie evenly in [0, 1), from a place of chance.
-    places = np.empty(len(labels))
-    for label in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == label))
-        pairs = np.arange(len(rows)) // 2
-        places[rows] = (pairs + rng.random()) / (pairs[-1] + 1)
-    return np.argsort(places, kind="stable")
 
 
 def plan_rounds(
@@ -231,6 +219,7 @@ class _Run:
         candidates,
         indices,
         labels,
+        groups,
         racing,
         leave_out,
     ):
@@ -239,6 +228,7 @@ class _Run:
         order = stratified_order(labels, racing.seed)
         self._order = order
         self._indices, self._labels = indices[order], labels[order]
+        self._task_groups, self._groups = groups, groups[order]
         self._plan = plan_rounds(racing, len(candidates), len(labels))
         self._exact = len(candidates) * len(labels)
         tests = len(self._plan) * max(1, len(candidates) - 1)
@@ -264,10 +254,9 @@ class _Run:
         return bool(self._alive) and len(self._rounds) < len(self._plan)
 
     def next_round(self, bar: Bar) -> None:
-        """Lets those that are left see more images, and some go."""
+        """Scores the remaining candidates on more images, drops the worst."""
         examples, _ = self._plan[len(self._rounds)]
-        labels = self._labels[:examples]
-
+        labels, groups = self._labels[:examples], self._groups[:examples]
         is_last = len(self._rounds) + 1 == len(self._plan)
         early = self._racing.mode == BUDGET and not is_last
         values: dict[str, float] = {}
@@ -275,10 +264,11 @@ class _Run:
         def on_ready(candidate, rows, taken):
             bar.advance(examples - self._seen)
             try:
-                score = self._strategy.score(rows, labels, candidate)
+                known = (rows, labels, candidate, groups)
+                score = self._strategy.score(*known)
                 value = score.value
                 if early:
-                    value = self._strategy.early_value(rows, labels, candidate)
+                    value = self._strategy.early_value(*known)
             except ValueError as error:
                 self._scores.pop(candidate.handle, None)
                 self._leave_out(candidate, str(error))
@@ -317,7 +307,7 @@ class _Run:
             candidate
             for candidate in alive
             if candidate is first
-            or sign_test(leader, self._scores[candidate.handle]) > self._level
+            or paired_test(leader, self._scores[candidate.handle]) > self._level
         ]
 
     def result(self) -> Result:
@@ -349,4 +339,7 @@ class _Run:
         if values is None or len(values) < len(self._order):
             return score
         votes = score.votes and score.votes.placed(self._order)
-        return Score(score.value, values[np.argsort(self._order)], votes=votes)
+        values = values[np.argsort(self._order)]
+        return dataclasses.replace(
+            score, per_example=values, votes=votes, groups=self._task_groups
+        )

@@ -73,9 +73,10 @@ class Selection:
         title: str. What the score is.
         is_share: bool. Whether scores are shares of examples.
         margin: float. By how much an expert had to beat the baseline.
-        computed: int. Forward passes, one image through one candidate, of all
-            tasks that were asked together.
-        cached: int. Passes that the cache saved.
+        computed: int. Forward passes of this task's images, one image through
+            one candidate.
+        cached: int. Forward passes of this task's images that features of
+            earlier selections saved.
         race: Race or None. What was eliminated when.
         combination: dict or None. What experts can do together, as of
             `try_together`.
@@ -86,6 +87,7 @@ class Selection:
         medium: str. What the examples are, "images" or "texts".
         next_command: str or None. The command that fine-tunes the recommended
             module; None if that is a function.
+        num_duplicates: int. Images that are exact copies of others.
     """
 
     task: str
@@ -106,6 +108,7 @@ class Selection:
     lead: Lead | None = None
     medium: str = IMAGES
     next_command: str | None = None
+    num_duplicates: int = 0
 
     @property
     def conclusion(self) -> Conclusion:

@@ -9,8 +9,6 @@ import numpy as np
 
 from keras_experts import files
 from keras_experts import templates
-from keras_experts.data.duplicates import duplicate_groups
-from keras_experts.data.fingerprints import digests
 from keras_experts.data.tasks import Task
 from keras_experts.mediums import TEXTS
 from keras_experts.selection import charts
@@ -39,6 +37,7 @@ def write_report(
     indices: np.ndarray,
     candidates: Sequence[Candidate],
     scores: Mapping[str, Score],
+    groups: np.ndarray | None = None,
 ) -> None:
     """Writes a page that shows a selection and the reasons for it.
 
@@ -56,8 +55,9 @@ def write_report(
         candidates: Candidate, all of the pool.
         scores: by handle; `per_example` of those that were scored on all
             images is in the task's order.
+        groups: int array `(n,)`, equal for exact copies, or None for none.
     """
-    page = _Page(selection, task, candidates, scores)
+    page = _Page(selection, task, candidates, scores, groups)
     rows = page.compared_features(features, np.asarray(indices))
     content = templates.render(
         "selection.html.j2",
@@ -80,7 +80,7 @@ def write_report(
         steps=selection.race and charts.race_steps(selection.race.rounds),
         predict=f"keras-experts predict --model {OUTPUT} "
         + ("TEXTS.csv" if task.medium == TEXTS else "IMAGE.jpg"),
-        **show_examples(task, rows),
+        **show_examples(task, rows, groups),
     )
     files.write_text(path, content)
 
@@ -110,10 +110,12 @@ class _Page:
         task: Task,
         candidates: Sequence[Candidate],
         scores: Mapping[str, Score],
+        groups: np.ndarray | None,
     ):
         self._selection = selection
         self._task = task
         self._scores = scores
+        self._groups = groups
         self.candidates = {c.handle: c for c in candidates}
         self.best = selection.best
         ranked = selection.ranking
@@ -205,14 +207,17 @@ class _Page:
             `error`, or None; None if there is nothing to train on.
         """
         train = self._task.train
-        groups = duplicate_groups(digests(train))
         scores = {}
         for entry, values in rows:
             try:
-                correct = logistic_correct(values, train.labels, groups=groups)
+                correct = logistic_correct(
+                    values, train.labels, groups=self._groups
+                )
             except ValueError:
                 return None  # features that are not finite
-            scores[entry.module] = statistics.mean_score(correct)
+            scores[entry.module] = statistics.mean_score(
+                correct, groups=self._groups
+            )
         if not scores:
             return None
         gain = error = None

@@ -15,13 +15,16 @@ NUM_EXAMPLES = 24  # images with their neighbors
 Rows = list[tuple[Entry, np.ndarray]]
 
 
-def show_examples(task: Task, rows: Rows) -> dict[str, dict | None]:
+def show_examples(
+    task: Task, rows: Rows, groups: np.ndarray | None = None
+) -> dict[str, dict | None]:
     """Returns projections of the images, and images with their neighbors.
 
     Args:
         task: Task.
         rows: one or two modules' entries with their features `(n, channels)`,
             or none.
+        groups: int array `(n,)`, equal for exact copies, or None for none.
 
     Returns:
         dict: `projection` and `pairs`, as the template takes them; None
@@ -31,7 +34,7 @@ def show_examples(task: Task, rows: Rows) -> dict[str, dict | None]:
         return {"projection": None, "pairs": None}
     return {
         "projection": _projection(task, rows),
-        "pairs": _pairs(task, rows),
+        "pairs": _pairs(task, rows, groups),
     }
 
 
@@ -63,11 +66,13 @@ def _projection(task: Task, rows: Rows) -> dict:
     }
 
 
-def _pairs(task: Task, rows: Rows) -> dict:
+def _pairs(task: Task, rows: Rows, groups: np.ndarray | None) -> dict:
     """Picks images that the neighbors' classes are right or wrong for."""
     labels = task.train.labels
     names = [entry.expert for entry, _ in rows]
-    nearest = [nearest_neighbors(values)[:, 0] for _, values in rows]
+    nearest = [
+        nearest_neighbors(values, groups=groups)[:, 0] for _, values in rows
+    ]
     right = [labels[near] == labels for near in nearest]
     if len(names) == 1:
         kinds = {"Right": right[0], "Wrong": ~right[0]}

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from keras_experts.checks import as_list
+from keras_experts.checks import check_at_least
 from keras_experts.console import progress
 from keras_experts.console import say
 from keras_experts.data.class_summary import say_classes
 from keras_experts.data.labeled_images import concatenate
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
+from keras_experts.random_state import callers_random_state
 from keras_experts.selection.contest import Contest
 from keras_experts.selection.features import Features
 from keras_experts.selection.modules import Candidate
@@ -53,6 +55,7 @@ def select(
     return select_many([task], experts, *args, **kwargs)[0]
 
 
+@callers_random_state()
 def select_many(
     tasks: Sequence[str | Path | Task],
     experts: Sequence[Named],
@@ -83,8 +86,8 @@ def select_many(
         data_dir: str. The folder of TFDS data sets, or None.
         trust: bool. Whether to load modules whose graphs read or write files,
             or run Python.
-        margin: float. The baseline is kept unless an expert's score is better
-            by more than this; the paper's is 0.
+        margin: float, finite. The baseline is kept unless an expert's score
+            is better by more than this; the paper's is 0.
         racing: Racing, "off", or "auto": one within a budget for pools of
             more than 32 candidates and tasks of 500 images or more, unless
             all features are in the cache.
@@ -107,8 +110,8 @@ def select_many(
 
     Raises:
         FileNotFoundError: if a task or a module is not there.
-        ValueError: if a task is not fit for the strategy, or every module
-            failed.
+        ValueError: if a number is out of its range, a task is not fit for the
+            strategy, or every module failed.
     """
     tasks, experts = as_list(tasks), as_list(experts)
     if report is not None and len(tasks) != 1:
@@ -117,6 +120,11 @@ def select_many(
         )
     if not math.isfinite(margin):
         raise ValueError(f"`margin` must be finite. Received: {margin}.")
+    check_at_least(num_examples=(num_examples, 2), processes=(processes, 1))
+    if time_limit is not None and not time_limit > 0:
+        raise ValueError(
+            f"`time_limit` must be above 0. Received: {time_limit}."
+        )
     scorer = make_strategy(strategy)
     name = strategy if isinstance(strategy, str) else type(scorer).__name__
     skipped: dict[str, str] = {}
@@ -268,7 +276,10 @@ def _score_with_beam(
             f"Received: {type(scorer).__name__}."
         )
     evidence = contests[0].evidence
-    tasks = [(c.evidence.indices, c.evidence.labels) for c in contests]
+    tasks = [
+        (c.evidence.indices, c.evidence.labels, c.evidence.groups)
+        for c in contests
+    ]
     scores, unfit, failed = score_with_beam(
         scorer,
         evidence.features.images,
@@ -282,7 +293,7 @@ def _score_with_beam(
     features = evidence.features
     features.failed.update(failed)
     working = len(evidence.candidates) - len(failed)
-    features.computed += working * features.images.num_examples
+    features.embedded += working
     by_handle = {c.handle: c for c in evidence.candidates}
     for contest, found, reasons in zip(contests, scores, unfit, strict=True):
         contest.scores = found

@@ -5,14 +5,15 @@ import numpy as np
 from keras_experts.console import say
 from keras_experts.saved_models import handles
 from keras_experts.selection.combining import combine
-from keras_experts.selection.combining import route
 from keras_experts.selection.features import FAILURES
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.pool_strategies import domain_of
 from keras_experts.selection.ranking import Entry
+from keras_experts.selection.routing import route
 from keras_experts.selection.strategies import Evidence
 
-# Two in each half; and four square matrices of so many take 3.2 GB.
+# Two different ones in each half; and four square matrices of so many take
+# 3.2 GB.
 MIN_COMBINED, MAX_COMBINED = 4, 10_000
 
 
@@ -35,10 +36,12 @@ def try_together(evidence: Evidence, ranking: list[Entry]) -> dict | None:
         Section 7 of the paper, which leaves both to future work.
     """
     complete = len(evidence.indices)
-    if not MIN_COMBINED <= complete <= MAX_COMBINED:
+    different = len(np.unique(evidence.groups))
+    if different < MIN_COMBINED or complete > MAX_COMBINED:
         say(
             f"Experts are combined for {MIN_COMBINED} to {MAX_COMBINED:,} "
-            f"examples. Received: {complete:,}."
+            f"different examples. Received: {complete:,}, {different:,} of "
+            "them different."
         )
         return None
     by_handle = {c.handle: c for c in evidence.candidates}
@@ -47,6 +50,7 @@ def try_together(evidence: Evidence, ranking: list[Entry]) -> dict | None:
         lambda name: evidence.features.get(by_handle[name], evidence.indices),
         evidence.labels,
         names,
+        groups=evidence.groups,
     )
     return {
         "experts": [by_handle[name].name for name in found.names],
@@ -84,7 +88,9 @@ def _routed(evidence: Evidence, candidates: list[Candidate]) -> float | None:
     try:
         weights = evidence.features.get(network, evidence.indices)
         weights = weights[:, [columns[domain_of(c)] for c in adapters]]
-        correct = route(features, weights, evidence.labels)
+        correct = route(
+            features, weights, evidence.labels, groups=evidence.groups
+        )
     except (*FAILURES, IndexError) as error:
         say(f"Images are not routed: {error}")
         return None

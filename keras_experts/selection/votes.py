@@ -1,9 +1,10 @@
-"""Votes of nearest neighbours, and what they would be among a part."""
+"""Votes of nearest neighbors, among all examples or some of them."""
 
 import dataclasses
 
 import numpy as np
 
+from keras_experts.selection.neighbors import most_neighbors
 from keras_experts.selection.neighbors import most_votes
 from keras_experts.selection.neighbors import nearest_neighbors
 
@@ -32,8 +33,38 @@ class Votes:
         return self.neighbors[:, : self.k]
 
     def correct(self) -> np.ndarray:
-        """Tells whose label wins, bool `(n,)`; a tie goes to the lower one."""
+        """Returns whether each example's neighbors vote for its label.
+
+        Returns:
+            Bool array `(n,)`. Ties go to the lower label.
+        """
         return most_votes(self.labels, self.voters) == self.labels
+
+    def influences(self, groups: np.ndarray) -> np.ndarray:
+        """Returns how many right outcomes would be lost without each group.
+
+        Without a group, the outcomes of its examples are missing, and where
+        they voted the next neighbors vote in their place.
+
+        Args:
+            groups: int array `(n,)`. As in `nearest_neighbors`.
+
+        Returns:
+            Float array `(n,)`, to be added up over the examples of a group.
+        """
+        correct = self.correct().astype(float)
+        influences = correct.copy()
+        group = groups[self.neighbors]  # (n, m)
+        for rank in range(self.k):
+            removed = group == group[:, rank, None]
+            rest = np.argsort(removed, axis=1, kind="stable")[:, : self.k]
+            voters = np.take_along_axis(self.neighbors, rest, axis=1)
+            lost = correct - (most_votes(self.labels, voters) == self.labels)
+            lost[removed[:, :rank].any(axis=1)] = 0  # counted at a lower rank
+            influences += np.bincount(
+                self.neighbors[:, rank], lost, minlength=len(correct)
+            )
+        return influences
 
     def placed(self, order: np.ndarray) -> "Votes":
         """Gives the votes of examples in another order.
@@ -65,16 +96,21 @@ class Votes:
 
 
 def vote(
-    features: np.ndarray, labels: np.ndarray, k: int, metric: str
+    features: np.ndarray,
+    labels: np.ndarray,
+    k: int,
+    metric: str,
+    groups: np.ndarray | None = None,
 ) -> Votes:
-    """Finds the neighbours that vote, and some more.
+    """Returns the neighbors that vote, and some more.
 
     Args:
         features: array of numbers `(n, channels)`.
         labels: int array `(n,)`.
-        k: int. Those that vote.
-        metric: str. As in `nearest_neighbors`.
+        k: int. Number of neighbors that vote.
+        metric: str. As in `nearest_neighbors`, and so is the next.
+        groups: int array `(n,)`.
     """
-    more = min(3 * k + SPARE, len(features) - 1)
-    neighbors = nearest_neighbors(features, max(k, more), metric)
+    more = min(3 * k + SPARE, most_neighbors(len(features), groups))
+    neighbors = nearest_neighbors(features, max(k, more), metric, groups)
     return Votes(neighbors.astype(np.int32), np.asarray(labels), k)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import gin
-import keras
 from keras import ops
 
 from keras_experts import config
@@ -21,6 +20,8 @@ from keras_experts.models import experts as expert_models
 from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.bit_weights import fingerprint
+from keras_experts.random_state import callers_random_state
+from keras_experts.random_state import seed_initializers
 from keras_experts.saved_models.text_modules import medium_of
 from keras_experts.training import distribution
 from keras_experts.training import stages
@@ -39,6 +40,7 @@ KINDS = ("adapter", "full")
 TRAINING_FOLDER, BEGUN_FILE = "training", "experts.json"
 
 
+@callers_random_state()
 @config.configurable
 def train_experts(
     workdir: str | Path,
@@ -107,7 +109,7 @@ def train_experts(
     options = SgdOptions(clip_norm, weight_decay, momentum)
     running = runtime()
     strategy = running.make_strategy()
-    keras.utils.set_random_seed(seed)
+    seed_initializers(seed)
     with strategy.scope(), stages.precision_of(precision):
         classifier, baseline = run_folder.load_baseline(workdir)
     if kind == "adapter" and medium_of(baseline) == TEXTS:

@@ -21,6 +21,8 @@ from keras_experts.data.tasks import load_task
 from keras_experts.data.tasks import say_unseen
 from keras_experts.mediums import TEXTS
 from keras_experts.models.heads import with_named_inputs
+from keras_experts.random_state import callers_random_state
+from keras_experts.random_state import seed_initializers
 from keras_experts.saved_models import handles
 from keras_experts.saved_models import keras_models
 from keras_experts.saved_models import text_modules
@@ -48,6 +50,7 @@ KERAS_FILE, LAST_FILE = "model.keras", "last.keras"
 CURVE_FILE, PAGE_FILE = "curve.jsonl", "report.html"
 
 
+@callers_random_state()
 @config.configurable
 def finetune(
     module: str | Path | keras.Model,
@@ -187,7 +190,7 @@ def finetune(
         task, held_out = looks.hold_out(task)
         say_classes(task)
         say_unseen(task)
-        keras.utils.set_random_seed(seed)
+        seed_initializers(seed)
         transfer = Transfer(
             module,
             len(task.class_names),

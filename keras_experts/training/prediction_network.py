@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gin
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -20,6 +19,8 @@ from keras_experts.mediums import TEXTS
 from keras_experts.models import heads
 from keras_experts.models import run_folder
 from keras_experts.models.bit_weights import fingerprint
+from keras_experts.random_state import callers_random_state
+from keras_experts.random_state import seed_initializers
 from keras_experts.saved_models.text_modules import medium_of
 from keras_experts.training import distribution
 from keras_experts.training import stages
@@ -33,6 +34,7 @@ from keras_experts.training.sgd import SgdOptions
 from keras_experts.training.trainer import Trainer
 
 
+@callers_random_state()
 @config.configurable
 def train_epn(
     workdir: str | Path,
@@ -90,7 +92,7 @@ def train_epn(
     options = SgdOptions(clip_norm, weight_decay, momentum)
     running = runtime()
     strategy = running.make_strategy()
-    keras.utils.set_random_seed(seed)
+    seed_initializers(seed)
     with strategy.scope(), stages.precision_of(precision):
         baseline, metadata = run_folder.load_baseline(workdir)
         features = baseline.get_layer(heads.FEATURES_NAME)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gin
-import keras
 import numpy as np
 
 from keras_experts import config
@@ -16,6 +15,8 @@ from keras_experts.data.streams import stream_seed
 from keras_experts.data.upstream import Upstream
 from keras_experts.models import heads
 from keras_experts.models import run_folder
+from keras_experts.random_state import callers_random_state
+from keras_experts.random_state import seed_initializers
 from keras_experts.saved_models.upstream_labels import label_prior
 from keras_experts.training import distribution
 from keras_experts.training import stages
@@ -31,6 +32,7 @@ from keras_experts.training.sgd import SgdOptions
 from keras_experts.training.trainer import Trainer
 
 
+@callers_random_state()
 @config.configurable
 def train_baseline(
     workdir: str | Path,
@@ -110,7 +112,7 @@ def train_baseline(
         settings["preprocessor"] = stages.describe(preprocessor)
     running = runtime()
     strategy = running.make_strategy()
-    keras.utils.set_random_seed(seed)
+    seed_initializers(seed)
     with stages.writing_to([directory], strategy):
         data = upstream()
         inputs = for_baseline(workdir, data, image_size, preprocessor)

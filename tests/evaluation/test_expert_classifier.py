@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 import keras_experts
 from keras_experts.data.labels import check_labels
 from keras_experts.evaluation.prediction import predict
+from tests.random_states import unchanged_random_state
 
 IMAGES = np.zeros((2, 4, 4, 3), np.uint8)
 
@@ -32,7 +33,8 @@ def fitted(small_pool, files):
         batch_size=16,
         base_learning_rate=50.0,
     )
-    return classifier.fit(*files)
+    with unchanged_random_state():
+        return classifier.fit(*files)
 
 
 def test_classifier_learns_what_can_be_learnt(fitted, files):
@@ -44,7 +46,8 @@ def test_classifier_learns_what_can_be_learnt(fitted, files):
 
 def test_probabilities_are_those_of_the_prediction(fitted, files):
     paths, _ = files
-    probabilities = fitted.predict_proba(paths)
+    with unchanged_random_state():
+        probabilities = fitted.predict_proba(paths)
     assert probabilities.shape == (30, 3)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
     best = fitted.classes_[probabilities.argmax(axis=1)]

@@ -28,6 +28,7 @@ from keras_experts.saved_models.upstream_labels import read_head
 from keras_experts.saved_models.upstream_labels import read_label_prior
 from keras_experts.saved_models.upstream_labels import read_label_priors
 from keras_experts.training.finetuning import finetune
+from tests.random_states import unchanged_random_state
 
 BANK = "acme/experts/bank"
 EPN = "acme/experts/epn/1"
@@ -51,7 +52,8 @@ def epn_run(run_dir, tmp_path_factory):
     params += ["UPSTREAM = @synthetic_upstream", "WARMUP_STEPS = 0"]
     params += ["synthetic_upstream.image_size = 24", "Runtime.compile = False"]
     config.parse(["papers/iclr2021/in21k_epn.gin"], params)
-    prediction_network.train_epn(run)
+    with unchanged_random_state():
+        prediction_network.train_epn(run)
     return run
 
 

@@ -4,10 +4,10 @@ from sklearn.neighbors import NearestNeighbors
 
 from keras_experts.selection import combining
 from keras_experts.selection.combining import combine
-from keras_experts.selection.combining import pick_experts
-from keras_experts.selection.combining import route
+from keras_experts.selection.folds import assign_folds
 from keras_experts.selection.neighbors import leave_one_out_correct
-from keras_experts.selection.proxies import assign_folds
+from keras_experts.selection.routing import pick_experts
+from keras_experts.selection.routing import route
 
 
 def make_pool(rng, num=90):

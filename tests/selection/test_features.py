@@ -44,16 +44,16 @@ def compute(images, candidates, **options):
 
 def test_second_time_there_is_no_forward_pass(images, module):
     first, done = compute(images, [module])
-    assert (done.computed, done.found) == (60, 0)
+    assert (done.embedded.sum(), done.cached.sum()) == (60, 0)
     second, done = compute(images, [module])
-    assert (done.computed, done.found) == (0, 60)
+    assert (done.embedded.sum(), done.cached.sum()) == (0, 60)
     np.testing.assert_array_equal(first[module.handle], second[module.handle])
 
 
 def test_without_a_cache_nothing_is_kept(images, module, new_cache):
     for _ in range(2):
         _, done = compute(images, [module], cache=False)
-        assert (done.computed, done.found) == (60, 0)
+        assert (done.embedded.sum(), done.cached.sum()) == (60, 0)
     assert not (new_cache / "features").exists()
 
 
@@ -61,7 +61,7 @@ def test_larger_task_in_another_order_computes_what_is_new(images, module):
     part, _ = compute(images.take(40), [module])
     order = np.random.default_rng(0).permutation(60)
     found, done = compute(images.subset(order), [module])
-    assert (done.computed, done.found) == (20, 40)
+    assert (done.embedded.sum(), done.cached.sum()) == (20, 40)
     rows = found[module.handle][np.argsort(order)]
     np.testing.assert_array_equal(rows[:40], part[module.handle])
 
@@ -70,7 +70,7 @@ def test_same_module_elsewhere_is_the_same(images, module, tmp_path):
     compute(images, [module])
     os.rename(module.handle, tmp_path / "moved")
     _, done = compute(images, expand([tmp_path / "moved"]))
-    assert done.computed == 0
+    assert done.embedded.sum() == 0
 
 
 def test_another_size_or_range_or_weight_is_not_the_same(
@@ -85,12 +85,12 @@ def test_another_size_or_range_or_weight_is_not_the_same(
         Candidate(handle, "range", input_range=(-1.0, 1.0)),
     ):
         _, done = compute(images, [other])
-        assert done.computed == 60
+        assert done.embedded.sum() == 60
     # In the same place, with another content.
     subprocess.run(["rm", "-r", handle], check=True)
     save_module(handle, lambda x: tf.reduce_max(x, (1, 2)))
     _, done = compute(images, [module])
-    assert done.computed == 60
+    assert done.embedded.sum() == 60
 
 
 def test_damaged_entry_is_computed_again(images, module, new_cache, capsys):
@@ -98,7 +98,7 @@ def test_damaged_entry_is_computed_again(images, module, new_cache, capsys):
     (path,) = new_cache.glob("features/*/*/*.features")
     path.write_bytes(path.read_bytes()[:-1])
     found, done = compute(images, [module])
-    assert done.computed == 60
+    assert done.embedded.sum() == 60
     assert "damaged" in capsys.readouterr().err
     np.testing.assert_array_equal(found[module.handle], whole[module.handle])
 
@@ -111,16 +111,16 @@ def test_keras_model_is_known_by_its_weights(images):
     model.add(keras.layers.Dense(3))
     compute(images, expand([model]))
     _, done = compute(images, expand([model]))
-    assert done.computed == 0
+    assert done.embedded.sum() == 0
     model.layers[-1].kernel.assign(model.layers[-1].kernel + 1.0)
     _, done = compute(images, expand([model]))
-    assert done.computed == 60
+    assert done.embedded.sum() == 60
 
 
 def test_function_is_known_to_nobody_else(images):
     for _ in range(2):
         _, done = compute(images, expand([mean]))
-        assert done.computed == 60
+        assert done.embedded.sum() == 60
 
 
 def test_only_missing_parts_of_a_bank_are_computed(images, collection):
@@ -128,7 +128,7 @@ def test_only_missing_parts_of_a_bank_are_computed(images, collection):
     baseline, form, surface = expand([bank])
     compute(images, [form])
     found, done = compute(images, [baseline, form, surface])
-    assert (done.computed, done.found) == (120, 60)
+    assert (done.embedded.sum(), done.cached.sum()) == (120, 60)
     assert len({rows.tobytes() for rows in found.values()}) == 3
 
 
@@ -139,7 +139,7 @@ def test_several_processes_give_the_same(images, module, tmp_path):
     found, done = compute(
         images, pool, cache=False, time_limit=100.0, processes=2
     )
-    assert done.computed == 120
+    assert done.embedded.sum() == 120
     for handle, rows in alone.items():
         np.testing.assert_allclose(found[handle], rows, atol=1e-6)
 
@@ -158,6 +158,7 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 from keras_experts.data import synthetic
+from keras_experts.selection import cache
 from keras_experts.selection import features
 from keras_experts.selection.modules import expand
 from tests.selection.modules import mean
@@ -171,7 +172,7 @@ def deadly(images):
         os.kill(os.getpid(), signal.SIGKILL)
     return mean(images)
 
-features.WRITE_SECONDS = 0.0
+cache.WRITE_SECONDS = 0.0
 pool = [*expand([sys.argv[1]]), *expand([deadly])]
 with features.Features(synthetic.digits_task(200).train) as found:
     found.compute(pool, np.arange(200))
@@ -185,7 +186,7 @@ def test_killed_selection_goes_on_with_what_it_had(module):
     )
     assert result.returncode == -signal.SIGKILL, result.stderr
     _, done = compute(task.train, [module])
-    assert (done.computed, done.found) == (0, 200)
+    assert (done.embedded.sum(), done.cached.sum()) == (0, 200)
 
 
 def test_processes_stay_from_one_part_of_a_race_to_the_next(tmp_path, images):

@@ -8,11 +8,13 @@ from keras_experts.selection.leads import Lead
 from keras_experts.selection.leads import weigh_lead
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.neighbors import leave_one_out_accuracy
+from keras_experts.selection.neighbors import leave_one_out_correct
 from keras_experts.selection.ranking import lead_of
 from keras_experts.selection.ranking import pick
 from keras_experts.selection.ranking import rank
 from keras_experts.selection.statistics import Score
 from keras_experts.selection.statistics import mean_score
+from keras_experts.selection.statistics import paired_test
 from keras_experts.selection.votes import vote
 
 
@@ -93,6 +95,43 @@ def test_votes_beside_are_those_of_each_half_alone(rng, k):
     # But for those that have none among the few that are known.
     assert (beside <= alone).all()
     assert np.count_nonzero(beside != alone) <= 6
+
+
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_influence_of_an_image_is_what_is_lost_without_it(rng, k, copies):
+    labels = rng.integers(0, 3, 40).repeat(copies)
+    features = rng.normal(size=(40, 3)).repeat(copies, axis=0)
+    groups = np.arange(40).repeat(copies)
+    votes = vote(features, labels, k, "euclidean", groups)
+    right = votes.correct().sum()
+    found = np.bincount(groups, votes.influences(groups))
+    for group in range(40):
+        rest = groups != group
+        left = leave_one_out_correct(
+            features[rest], labels[rest], k, groups=groups[rest]
+        )
+        assert found[group] == right - left.sum()
+
+
+def test_gain_on_copies_is_as_sure_as_on_the_images_alone(rng):
+    labels = rng.integers(0, 3, 100)
+    rows = [rng.normal(size=(100, 4)) + s * np.eye(4)[labels] for s in (1, 2)]
+    found = []
+    for copies in (1, 3):
+        groups = np.arange(100).repeat(copies)
+        scores = []
+        for features in rows:
+            votes = vote(
+                features.repeat(copies, axis=0),
+                *(labels.repeat(copies), 1, "euclidean", groups),
+            )
+            scores.append(mean_score(votes.correct(), votes, groups))
+        lead = weigh_lead(scores[1], scores[0], [scores[1]])
+        found.append((lead.by_chance, paired_test(scores[1], scores[0])))
+    (once, test_once), (thrice, test_thrice) = found
+    assert thrice >= once - 0.02
+    assert test_thrice == pytest.approx(test_once)
 
 
 def test_cross_fitted_lead_is_that_of_a_loop_over_halves(rng):

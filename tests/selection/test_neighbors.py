@@ -1,10 +1,10 @@
-import os
-import subprocess
-import sys
 import tracemalloc
 
+import ml_dtypes
 import numpy as np
 import pytest
+from sklearn.model_selection import LeaveOneGroupOut
+from sklearn.model_selection import cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neighbors import NearestNeighbors
 
@@ -15,8 +15,9 @@ from keras_experts.selection import neighbors as kernel
 from keras_experts.selection.neighbors import leave_one_out_correct
 
 
-def double_loop(features, k, metric="euclidean"):
+def double_loop(features, k, metric="euclidean", groups=None):
     """The definition, in float64: nearest first, ties to the lower index."""
+    groups = np.arange(len(features)) if groups is None else groups
     features = np.asarray(features).astype(np.float64)
     if metric == "cosine":
         features = features / np.linalg.norm(features, axis=1, keepdims=True)
@@ -24,7 +25,7 @@ def double_loop(features, k, metric="euclidean"):
     for i, row in enumerate(features):
         squares = [float(((row - other) ** 2).sum()) for other in features]
         order = sorted(range(len(features)), key=lambda j: (squares[j], j))
-        rows.append([j for j in order if j != i][:k])
+        rows.append([j for j in order if groups[j] != groups[i]][:k])
     return np.array(rows)
 
 
@@ -129,7 +130,8 @@ def test_products_bound_all_distances(monkeypatch, name):
             tiles.append((rows, columns, lows.copy()))
 
     monkeypatch.setattr(distances, "Candidates", Recorder)
-    found = distances.search(*distances.centre(features), k=1)
+    groups = np.arange(len(features))
+    found = distances.search(*distances.centre(features), 1, groups)
     seen = np.zeros((len(features), len(features)), int)
     for rows, columns, lows in tiles:
         seen[np.ix_(rows, columns)] += 1
@@ -177,102 +179,33 @@ def test_many_close_rows_take_neither_all_pairs_nor_their_memory(
     assert peak < 8000**2 * 4 / 2  # bytes
 
 
-@pytest.fixture
-def on_accelerator(monkeypatch):
-    find = distances.search_on_accelerator
-    monkeypatch.setattr(kernel, "search", find)
-    monkeypatch.setattr(distances, "STRIP_VALUES", 5000)
-
-
-@pytest.mark.parametrize("digits", [8, 24])
-@pytest.mark.parametrize("name", data_sets())
-def test_accelerator_gives_the_same(on_accelerator, monkeypatch, name, digits):
-    from keras import ops
-
-    def keep_digits(left, right, *arguments, true=distances.nearest_in_strip):
-        if digits == 8:
-            left = ops.cast(ops.cast(left, "bfloat16"), "float32")
-            right = ops.cast(ops.cast(right, "bfloat16"), "float32")
-        return true(left, right, *arguments)
-
-    monkeypatch.setattr(distances, "nearest_in_strip", keep_digits)
-    features = data_sets()[name]
-    expected = double_loop(features, 2)
-    np.testing.assert_array_equal(nearest_neighbors(features, 2), expected)
-
-
-def test_accelerator_s_part_compiles(rng):
-    import keras
-
-    left, right = rng.normal(size=(2, 30, 4)).astype(np.float32)
-    low = np.zeros(30, np.float32)
-    function = distances.nearest_in_strip
-    expected = function(left[7:20], right, low[7:20], low, 7, 5)
-    if keras.backend.backend() == "jax":
-        import jax
-
-        compiled = jax.jit(function, static_argnums=5)
-    else:
-        import tensorflow as tf
-
-        compiled = tf.function(function, jit_compile=True)
-    lows, columns = compiled(left[7:20], right, low[7:20], low, 7, 5)
-    np.testing.assert_allclose(lows, expected[0], atol=1e-6)
-    np.testing.assert_array_equal(columns, expected[1])
-
-
-def test_accelerator_searches_the_tensors_that_lie_there(monkeypatch, rng):
-    features = rng.normal(size=(20, 3))
-
-    class Tensor:
-        device = "/job:localhost/replica:0/task:0/device:GPU:0"
-
-        def __array__(self, *arguments, **options):
-            return features
-
-    called = []
-
-    def find(*arguments):
-        called.append(True)
-        return distances.search(*arguments)
-
-    monkeypatch.setattr(kernel, "search_on_accelerator", find)
-    expected = double_loop(features, 1)
-    np.testing.assert_array_equal(nearest_neighbors(features), expected)
-    assert not called
-    np.testing.assert_array_equal(nearest_neighbors(Tensor()), expected)
-    assert called
-
-
-def test_tensors_of_a_backend_are_features(rng):
-    from keras import ops
-
+@pytest.mark.parametrize("backend", ["numpy", "tensorflow", "jax"])
+def test_tensors_of_a_backend_are_features(rng, backend):
     features = rng.normal(size=(20, 3)).astype(np.float32)
     labels = rng.integers(0, 2, 20)
-    tensor = ops.convert_to_tensor(features)
+    convert = tensors_of(backend)
     expected = double_loop(features, 1)
-    np.testing.assert_array_equal(nearest_neighbors(tensor), expected)
-    assert leave_one_out_accuracy(tensor, labels) == leave_one_out_accuracy(
-        features, labels
+    np.testing.assert_array_equal(
+        nearest_neighbors(convert(features)), expected
     )
-    halves = ops.cast(tensor, "bfloat16")
-    expected = double_loop(ops.convert_to_numpy(halves), 1)
-    np.testing.assert_array_equal(nearest_neighbors(halves), expected)
+    accuracy = leave_one_out_accuracy(convert(features), labels)
+    assert accuracy == leave_one_out_accuracy(features, labels)
+    halves = features.astype(ml_dtypes.bfloat16)
+    expected = double_loop(halves, 1)
+    np.testing.assert_array_equal(nearest_neighbors(convert(halves)), expected)
 
 
-def test_tensors_and_accelerators_pass_their_tests_under_jax():
-    if os.environ.get("KERAS_BACKEND") == "jax":
-        pytest.skip("these are the tests under JAX")
-    command = [sys.executable, "-m", "pytest", "-q", __file__]
-    command += ["-k", "(accelerator or tensors) and not under_jax"]
-    result = subprocess.run(
-        command,
-        env={**os.environ, "KERAS_BACKEND": "jax"},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout[-4000:]
-    assert " passed" in result.stdout
+def tensors_of(backend):
+    """Returns the function that makes a tensor of an array."""
+    if backend == "numpy":
+        return np.asarray
+    if backend == "jax":
+        import jax.numpy as jnp
+
+        return jnp.asarray
+    import tensorflow as tf
+
+    return tf.convert_to_tensor
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -323,6 +256,82 @@ def test_equal_votes_go_to_the_lower_label():
 def test_duplicate_is_a_neighbour_but_oneself_is_not():
     features = np.array([[0.0], [5.0], [0.0]])
     assert nearest_neighbors(features).tolist() == [[2], [0], [0]]
+
+
+GROUPS = {
+    "pairs": np.arange(120) // 2,
+    "far apart pairs": np.arange(120) % 60,
+    "one large group": np.where(np.arange(120) % 3, 0, np.arange(120)),
+    "two groups": np.arange(120) % 2,
+    "mixed sizes": np.random.default_rng(5).integers(0, 40, 120),
+}
+
+
+GROUPED = ("random", "duplicated", "tight clusters", "tenths", "identical")
+
+
+@pytest.mark.parametrize("name", GROUPED)
+@pytest.mark.parametrize("grouping", GROUPS)
+@pytest.mark.parametrize("k", [1, 3])
+def test_examples_of_a_group_are_never_each_others_neighbors(name, grouping, k):
+    features = data_sets()[name]
+    groups = GROUPS[grouping][: len(features)]
+    np.testing.assert_array_equal(
+        nearest_neighbors(features, k, groups=groups),
+        double_loop(features, k, groups=groups),
+    )
+
+
+def test_groups_have_no_cosine_neighbors_either():
+    features, groups = data_sets()["duplicated"], GROUPS["mixed sizes"]
+    np.testing.assert_array_equal(
+        nearest_neighbors(features, 2, "cosine", groups),
+        double_loop(features, 2, "cosine", groups),
+    )
+
+
+@pytest.mark.parametrize("name", GROUPED)
+@pytest.mark.parametrize("grouping", GROUPS)
+def test_tiles_and_balls_heed_groups(monkeypatch, name, grouping):
+    features = data_sets()[name]
+    groups = GROUPS[grouping][: len(features)]
+    monkeypatch.setattr(distances, "TILE_ROWS", 7)
+    monkeypatch.setattr(distances, "TILE_COLUMNS", 20)
+    monkeypatch.setattr(distances, "MAX_CANDIDATES", 3)
+    monkeypatch.setattr(distances, "BALL_VALUES", 100)
+    monkeypatch.setattr(kernel, "BALL_ROWS", 9)
+    np.testing.assert_array_equal(
+        nearest_neighbors(features, 2, groups=groups),
+        double_loop(features, 2, groups=groups),
+    )
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_accuracy_with_copies_is_that_of_leaving_out_all_copies(rng, k):
+    once = rng.normal(size=(60, 4))
+    copy_of = rng.integers(0, 60, 120)
+    features, labels = once[copy_of], rng.integers(0, 3, 120)
+    predicted = cross_val_predict(
+        KNeighborsClassifier(k, algorithm="brute"),
+        *(features, labels),
+        groups=copy_of,
+        cv=LeaveOneGroupOut(),
+    )
+    correct = leave_one_out_correct(features, labels, k, groups=copy_of)
+    np.testing.assert_array_equal(correct, predicted == labels)
+
+
+@pytest.mark.parametrize(
+    ("groups", "k", "message"),
+    [
+        (np.zeros(4, int), 1, "k=1 for 4 examples, 4 of one group"),
+        (np.array([0, 0, 0, 1]), 2, "k=2 for 4 examples, 3 of one group"),
+        (np.zeros(3, int), 1, r"Received: shape \(3,\) for 4 examples"),
+    ],
+)
+def test_groups_that_leave_too_few_neighbors_are_refused(groups, k, message):
+    with pytest.raises(ValueError, match=message):
+        nearest_neighbors(np.eye(4), k, groups=groups)
 
 
 def test_cosine_of_zeros_is_that_of_a_right_angle():

@@ -10,7 +10,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from keras_experts.selection import proxies
-from keras_experts.selection.proxies import assign_folds
+from keras_experts.selection.folds import assign_folds
 from keras_experts.selection.proxies import check_examples
 from keras_experts.selection.proxies import logistic_correct
 from keras_experts.selection.proxies import svm_correct

@@ -11,6 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import keras_experts
 from keras_experts.data import synthetic
+from keras_experts.data.labeled_images import from_arrays
 from keras_experts.data.tasks import Task
 from keras_experts.data.tasks import load_task
 from keras_experts.saved_models import handles
@@ -18,8 +19,11 @@ from keras_experts.selection.features import Features
 from keras_experts.selection.modules import Candidate
 from keras_experts.selection.modules import expand
 from keras_experts.selection.pool_strategies import told_of
+from keras_experts.selection.racing import Racing
 from keras_experts.selection.selector import select
 from keras_experts.selection.selector import select_many
+from keras_experts.selection.statistics import mean_score
+from keras_experts.selection.strategies import Knn
 from tests.selection.modules import loop_for_ever
 from tests.selection.modules import mean
 from tests.selection.modules import save_module
@@ -228,7 +232,10 @@ def test_class_of_one_image_is_named_and_counts_as_wrong(task, pool, capsys):
     object.__setattr__(train, "labels", labels)
     object.__setattr__(train, "class_names", names)
     selection = select(Task("odd", train, task.test), pool)
-    assert "single training example: lonely" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "single training example: lonely" in told
+    # Beside the line of the numbers of all classes.
+    assert told.count("lonely") == 2
     assert selection.best.score <= 59 / 60
 
 
@@ -264,8 +271,136 @@ def test_several_tasks_share_one_pass(image_folder, task, pool, monkeypatch):
         assert {e.expert: e.score for e in one.ranking} == {
             e.expert: e.score for e in other.ranking
         }
-    number = task.train.num_examples + photos.train.num_examples
-    assert together[0].computed == 3 * number
+    numbers = [task.train.num_examples, photos.train.num_examples]
+    assert [s.computed for s in together] == [3 * n for n in numbers]
+    assert [s.cached for s in together] == [0, 0]
+
+
+@pytest.mark.parametrize("racing", ["off", Racing("error")])
+def test_first_selection_finds_no_features_in_the_cache(
+    task, tmp_path, image_folder, racing
+):
+    modules = [
+        save_module(tmp_path / f"m{i}", lambda x, i=i: mean(x) * (i + 1.0))
+        for i in range(2)
+    ]
+    photos = load_task(image_folder)
+    again = 2 * photos.train.num_examples
+    for passes in ((120, 0), (0, 120)):
+        one, other = select_many([task, photos], modules, racing=racing)
+        assert (one.computed, one.cached) == passes
+        assert other.computed + other.cached == again
+    # The report and combinations read features that this run has computed.
+    fresh = select(
+        dataclasses.replace(task, train=task.train.take(50)),
+        [named("own", pixels(2)), named("other", pixels(4))],
+        combining=True,
+        report=tmp_path / "report.html",
+        racing=racing,
+    )
+    assert (fresh.computed, fresh.cached) == (100, 0)
+
+
+def noise(number, rows=60):
+    """Returns labels without any relation to images of noise."""
+    rng = np.random.default_rng(number)
+    pixels = rng.integers(0, 256, (rows, 6, 6, 3)).astype(np.uint8)
+    return pixels, rng.integers(0, 2, rows)
+
+
+def noise_task(copies, contradict=False):
+    """A task of noise, each image of which is there `copies` times."""
+    images, labels = noise(0)
+    images, labels = np.tile(images, (copies, 1, 1, 1)), np.tile(labels, copies)
+    if contradict:
+        labels[60:] = 1 - labels[60:]
+    train = from_arrays(images, labels, ["a", "b"])
+    return Task("noise", train, train.take(0))
+
+
+@pytest.mark.parametrize("strategy", ["knn", "logistic", "svm", "tree"])
+@pytest.mark.parametrize("contradict", [False, True])
+def test_copies_of_images_do_not_help_each_other(strategy, contradict, pool):
+    twice = select(
+        noise_task(2, contradict), [pool[2]], strategy, combining=True
+    )
+    assert twice.num_duplicates == 60
+    assert twice.to_json()["num_duplicates"] == 60
+    # Of labels by chance 30% to 70% in all but one of a thousand tries.
+    assert 0.3 < twice.best.score < 0.7
+    assert 0.3 < twice.combination["accuracy"] < 0.7
+    assert 0.3 < twice.combination["honest_accuracy"] < 0.7
+
+
+def test_copies_make_a_score_no_surer(pool):
+    once, twice = (select(noise_task(n), [pool[2]]).best for n in (1, 2))
+    assert twice.score == once.score
+    assert twice.standard_error == pytest.approx(once.standard_error)
+    np.testing.assert_allclose(twice.interval, once.interval)
+
+
+def test_races_heed_copies_too(pool):
+    for mode in ("error", "budget"):
+        racing = Racing(mode, budget=0.9)
+        found = select(noise_task(2), pool, racing=racing)
+        assert 0.3 < found.best.score < 0.7
+
+
+def test_copies_are_named_once(pool, capsys):
+    select_many([noise_task(2), noise_task(1), noise_task(2, True)], pool)
+    lines = [
+        line
+        for line in capsys.readouterr().err.splitlines()
+        if "exact copies" in line
+    ]
+    assert len(lines) == 2
+    assert "60 exact copies of other images (" in lines[0]
+    assert "copies are not each other's neighbors" in lines[0]
+    assert lines[1].endswith("labels differ from those of the first: 60")
+
+
+def test_class_whose_images_are_copies_of_one_is_named(pool, capsys):
+    task = noise_task(1)
+    rows = np.r_[np.arange(60), [7] * 3]
+    train = task.train.subset(rows)
+    labels = np.where(rows == 7, 2, train.labels)
+    train = dataclasses.replace(
+        train, labels=labels, class_names=["a", "b", "lonely"]
+    )
+    selection = select(Task("odd", train, task.test), pool)
+    told = capsys.readouterr().err
+    assert "all copies of one: lonely" in told
+    # The only line beside that of the numbers of all classes.
+    assert told.count("lonely") == 2
+    assert selection.num_duplicates == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"margin": float("nan")}, "`margin` must be finite.*Received: nan"),
+        ({"margin": float("inf")}, "`margin` must be finite.*Received: inf"),
+        ({"num_examples": 1}, "`num_examples` must be .* Received: 1"),
+        ({"processes": 0}, "`processes` must be .* Received: 0"),
+        ({"time_limit": float("nan")}, "`time_limit` must .* Received: nan"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(task, pool, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        select(task, pool, **arguments)
+
+
+def test_module_without_a_score_is_skipped(task, pool):
+    class Undefined(Knn):
+        def score(self, features, labels, candidate, groups=None):
+            if candidate.name == "one":
+                return mean_score(np.full(len(labels), np.nan))
+            return super().score(features, labels, candidate, groups)
+
+    selection = select(task, pool, Undefined())
+    assert [row["module"] for row in selection.skipped] == ["one"]
+    assert "Received: nan" in selection.skipped[0]["reason"]
+    assert len(selection.ranking) == 2
 
 
 def test_module_that_must_be_trusted_is_left_out(pool, task, tmp_path):

@@ -66,12 +66,13 @@ def _projection(task: Task, rows: Rows) -> dict:
     }
 
 
-def _pairs(task: Task, rows: Rows, groups: np.ndarray | None) -> dict:
+def _pairs(task: Task, rows: Rows, copy_groups: np.ndarray | None) -> dict:
     """Picks images that the neighbors' classes are right or wrong for."""
     labels = task.train.labels
     names = [entry.expert for entry, _ in rows]
     nearest = [
-        nearest_neighbors(values, groups=groups)[:, 0] for _, values in rows
+        nearest_neighbors(values, groups=copy_groups)[:, 0]
+        for _, values in rows
     ]
     right = [labels[near] == labels for near in nearest]
     if len(names) == 1:

@@ -38,7 +38,9 @@ def tell_apart(names: Sequence[str], places: Sequence[str]) -> list[str]:
     found = list(names)
     for name, indices in groups.items():
         if len(indices) > 1:
-            parts = _differences([places[index] for index in indices])
+            # The name of a part of a bank is in its place: it tells nothing.
+            own = [places[index].removesuffix(f"#{name}") for index in indices]
+            parts = _differences(own)
             for index, part in zip(indices, parts, strict=True):
                 found[index] = f"{name} ({part})"
     return found

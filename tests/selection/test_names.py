@@ -14,7 +14,7 @@ from keras_experts.selection.selector import select_many
         (["/x/a/acme/b/1", "/x/c/acme/b/1"], ["m (a)", "m (c)"]),
         (["a/m.keras", "b/m.keras"], ["m (a)", "m (b)"]),
         (["a/x", "a/y", "b/x"], ["m (a/x)", "m (a/y)", "m (b/x)"]),
-        (["h#m", "h"], ["m (h#m)", "m (h)"]),
+        (["c/m/1", "c/bank/1#m"], ["m (m)", "m (bank)"]),
         (["", ""], ["m (1)", "m (2)"]),
         (["same", "same"], ["m (1)", "m (2)"]),
     ],

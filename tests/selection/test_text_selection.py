@@ -284,7 +284,7 @@ def test_modules_of_images_are_skipped_in_one_line(
     assert len(selection.skipped) == 3
     said = capsys.readouterr().err.strip().splitlines()
     (line,) = [line for line in said if "takes images" in line]
-    assert "baseline, form, surface: A module must take what" in line
+    assert "baseline (bank), form, surface: A module must take" in line
 
 
 @pytest.mark.parametrize("labels", ["ab", "ambiguous"])

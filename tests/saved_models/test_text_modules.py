@@ -70,27 +70,6 @@ def test_a_preprocessor_is_found_beside_its_encoder(
         text_modules.preprocessor_of("https://h.org/other/1")
 
 
-@pytest.mark.parametrize(
-    "handle, expected",
-    [
-        ("a/encoder@b/pre", ("a/encoder", "b/pre")),
-        ("https://h.org/e/1@https://h.org/p/3", None),
-        ("https://me@h.org/e/1", ("https://me@h.org/e/1", None)),
-        ("plain", ("plain", None)),
-    ],
-)
-def test_handles_are_split_at_the_preprocessor(handle, expected):
-    found = handles.split_preprocessor(handle)
-    assert found == (expected or tuple(handle.split("@")))
-    assert handles.split(handle) == (found[0], None)
-
-
-def test_a_file_with_an_at_sign_is_one_handle(tmp_path):
-    (tmp_path / "a@b").mkdir()
-    handle = str(tmp_path / "a@b")
-    assert handles.split_preprocessor(handle) == (handle, None)
-
-
 def test_features_are_those_of_the_parts(text_collection):
     encoder = path_of(text_collection, "animal-full")
     module = text_modules.TextModule(encoder)

@@ -147,7 +147,7 @@ def test_near_ties_are_decided_by_exact_differences(rng, case, monkeypatch):
     }[case]
     names = ["a", "b", "c"]
     pool = dict(zip(names, blocks))
-    engine = combining._Pool(pool.get, names, labels, True, 3)
+    engine = combining._Pool(pool.get, names, labels, np.arange(60), True, 3)
     np.testing.assert_array_equal(
         engine.correct(["c", "b", "a"]), exact_nearest(pool, names, labels)
     )

@@ -23,7 +23,7 @@ def num_groups(channels: int) -> int:
 
 
 def normalize(inputs, gamma, beta):
-    """Normalises groups of channels of each image, then scales them.
+    """Normalizes groups of channels of each image, then scales them.
 
     A group's statistics come from those of its channels: XLA's CPU compiler
     makes sums over positions alone 1.6 to 2 times as fast as over positions
@@ -42,24 +42,25 @@ def normalize(inputs, gamma, beta):
     """
     batch, height, width, channels = ops.shape(inputs)
     groups = num_groups(channels)
+    # With one unknown size alone: each more adds operations to every graph.
+    grouped = (-1, groups, channels // groups)
     # In float32: half precision loses the variance of large activations. Along
     # one axis: XLA's sums along two are slower.
     positions = ops.reshape(
         ops.cast(inputs, "float32"), (batch, height * width, channels)
     )
     mean, variance = ops.moments(positions, axes=(1,))  # (batch, channels)
-
-    def of_group(x):
-        """Gives each channel the mean of its group's channels."""
-        grouped = (batch, groups, channels // groups)
-        means = ops.mean(ops.reshape(x, grouped), axis=2, keepdims=True)
-        return ops.reshape(ops.broadcast_to(means, grouped), (batch, channels))
-
-    group_mean = of_group(mean)
-    group_variance = of_group(variance + ops.square(mean - group_mean))
-    factor = ops.rsqrt(group_variance + EPSILON) * ops.cast(gamma, "float32")
-    term = ops.cast(beta, "float32") - group_mean * factor
-    outputs = positions * factor[:, None] + term[:, None]
+    mean, variance = ops.reshape(mean, grouped), ops.reshape(variance, grouped)
+    group_mean = ops.mean(mean, axis=2, keepdims=True)  # (batch, groups, 1)
+    group_variance = ops.mean(
+        variance + ops.square(mean - group_mean), axis=2, keepdims=True
+    )
+    scale = ops.reshape(ops.cast(gamma, "float32"), grouped)
+    factor = ops.rsqrt(group_variance + EPSILON) * scale
+    offset = ops.reshape(ops.cast(beta, "float32"), grouped)
+    term = offset - group_mean * factor  # (batch, groups, channels // groups)
+    factor, term = (ops.reshape(x, (-1, 1, channels)) for x in (factor, term))
+    outputs = positions * factor + term
     return ops.reshape(
         ops.cast(outputs, inputs.dtype), (batch, height, width, channels)
     )

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test test-large test-parity lint bench docs study report
+.PHONY: install demo test test-all lint bench docs study report
 
 install: $(STAMP)
 
@@ -15,15 +15,13 @@ $(STAMP): setup.py pyproject.toml
 demo: install
 	$(BIN)/keras-experts demo --workdir demo
 
+# The fast tests; what they leave out is marked `slow` or `parity`.
 test: install
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not large and not parity"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not parity"
 
-test-large: install
-	$(BIN)/python -m pytest -m large
-
-test-parity: install
+test-all: install
 	$(BIN)/python -m pip install --quiet -e '.[parity]'
-	$(BIN)/python -m pytest -m parity
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: install
 	$(BIN)/ruff format --check .

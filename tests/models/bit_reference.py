@@ -4,7 +4,7 @@
 
 writes `bit_reference.npz` beside it: the 2048 features of R50x1 for one image
 of each size, with weights and images that follow from a seed. It needs torch
-and transformers (`make test-parity` installs them). The weights are the same
+and transformers (`make test-all` installs them). The weights are the same
 in both networks, and of the published names and shapes.
 """
 

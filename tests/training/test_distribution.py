@@ -72,7 +72,7 @@ def test_two_devices_lose_what_one_does(run_stage, one_device, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "compile", [False, pytest.param(True, marks=pytest.mark.large)]
+    "compile", [False, pytest.param(True, marks=pytest.mark.slow)]
 )
 def test_two_processes_lose_what_one_does(
     start_stage, one_device, tmp_path, compile

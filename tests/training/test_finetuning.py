@@ -199,7 +199,7 @@ def test_predictions_are_the_classifier_s(finetuned, image_folder):
 
 
 @pytest.mark.parametrize(
-    "compile", [False, pytest.param(True, marks=pytest.mark.large)]
+    "compile", [False, pytest.param(True, marks=pytest.mark.slow)]
 )
 def test_same_seed_gives_the_same_result(baseline_module, tmp_path, compile):
     task = synthetic.position_task(32, 16, 24)

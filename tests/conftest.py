@@ -86,6 +86,7 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def chrome(chromium):
+    """The only browser of a process: playwright refuses a second one."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -73,6 +73,7 @@ def run_stage(name, params, workdir):
     return experts.train_experts(workdir)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAPERS)
 def test_setting_of_the_paper_trains_two_steps(name, run_dir, tmp_path):
     """With a tiny network on rendered images; the rest is the file's."""
@@ -90,6 +91,7 @@ def test_setting_of_the_paper_trains_two_steps(name, run_dir, tmp_path):
         assert result["settings"]["precision"] == "bfloat16"
 
 
+@pytest.mark.slow
 def test_paper_s_baseline_reads_folders_of_synsets(
     wordnet, image_folder, tmp_path
 ):
@@ -136,6 +138,7 @@ def cifar_params(data_dir):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -162,6 +165,7 @@ def test_real_stage_trains_two_steps(cifar_run, data_dir, name, expected):
     assert result["num_steps"] == 2
 
 
+@pytest.mark.slow
 def test_stages_of_a_small_network_train_two_steps(data_dir, tmp_path):
     (tmp_path / "experts.json").write_text(ONE_EXPERT)
     for name, expected in (
@@ -193,6 +197,7 @@ def test_operative_config_stands_beside_each_result(run_dir):
         assert "num_steps" in (result / "operative_config.gin").read_text()
 
 
+@pytest.mark.slow
 def test_stage_restarts_from_its_operative_config(run_dir, tmp_path):
     path = str(run_dir / "baseline" / "operative_config.gin")
     config.parse([path])

@@ -43,6 +43,7 @@ def test_select_leaves_the_random_state_alone(strategy):
         keras_experts.select(synthetic.digits_task(60), [mean], strategy)
 
 
+@pytest.mark.slow
 def test_finetune_leaves_the_random_state_alone(
     baseline_module, image_folder, tmp_path
 ):

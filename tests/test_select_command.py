@@ -90,6 +90,7 @@ def test_several_tasks_give_a_list(select, image_folder, tmp_path):
     assert [row["task"] for row in json.loads(out)][1] == "reds"
 
 
+@pytest.mark.slow
 def test_strategies_and_their_settings_are_flags(select, monkeypatch):
     from keras_experts.selection.strategies import Knn
 
@@ -105,6 +106,7 @@ def test_strategies_and_their_settings_are_flags(select, monkeypatch):
     assert code == 0 and "LogME" in out.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_race_and_combination_are_reported(select):
     code, out, _ = select("--racing", "budget", "--budget", 0.9, "--combine")
     assert code == 0
@@ -112,6 +114,7 @@ def test_race_and_combination_are_reported(select):
     assert any(line.startswith("combined ") for line in out.splitlines())
 
 
+@pytest.mark.slow
 def test_page_is_written(select, tmp_path):
     code, _, _ = select("--report", tmp_path / "report.html")
     assert code == 0
@@ -180,6 +183,7 @@ def test_all_modules_failing_is_exit_1(select, pool):
     assert "At least one module must work" in err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_selection_in_two_processes(
     tmp_path, image_folder, request
 ):

@@ -48,6 +48,7 @@ def test_wheel_holds_gin_files_and_templates(wheel):
     assert not [name for name in names if name.startswith(("tests", "gin/"))]
 
 
+@pytest.mark.slow
 def test_installed_wheel_runs_a_stage(wheel, tmp_path):
     # The dependencies are those of the environment that runs the tests.
     venv.create(tmp_path / "venv", with_pip=False)

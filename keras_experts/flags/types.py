@@ -120,7 +120,12 @@ def named_or_path(name: str) -> str:
 
 def suite(name: str) -> str:
     """Returns the name of a suite, or the path of a file that exists."""
-    return name if name in SUITES else existing_file(name)
+    if name in SUITES or Path(name).expanduser().exists():
+        return name if name in SUITES else existing_file(name)
+    raise ArgumentTypeError(
+        f"must be {', '.join(SUITES)} or a JSON file. "
+        f"Received: {name!r}, which does not exist."
+    )
 
 
 def hierarchy(source: str) -> str:

@@ -76,6 +76,7 @@ np.save(sys.argv[2], classifier.predict_proba(sys.argv[3:]))
 """
 
 
+@pytest.mark.slow
 def test_pickle_predicts_the_same_in_another_process(fitted, files, tmp_path):
     paths = [str(path) for path in files[0][:9]]
     (tmp_path / "classifier.pkl").write_bytes(pickle.dumps(fitted))

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from keras_experts.evaluation import sweeps
+from keras_experts.evaluation import trials
 from keras_experts.evaluation.evaluating import RESULTS_FILE
 from keras_experts.evaluation.evaluating import evaluate
 from keras_experts.evaluation.protocol import Protocol
@@ -91,11 +92,20 @@ def test_diverging_final_training_counts_as_zero(
     assert read_results(tmp_path / RESULTS_FILE) == results
 
 
+@pytest.mark.slow
 def test_module_that_cannot_be_trained_is_left_out_and_tried_again(
-    suite, small_pool, tmp_path, calls, capfd
+    suite, small_pool, tmp_path, calls, capfd, monkeypatch
 ):
     untrainable = save_module(tmp_path / "untrainable", mean)
     pool = [small_pool, untrainable]
+    make_transfer = trials._transfer
+
+    def refuse(module, *arguments):
+        if module == untrainable:
+            raise ValueError("no gradient is known")
+        return make_transfer(module, *arguments)
+
+    monkeypatch.setattr(trials, "_transfer", refuse)
     output = tmp_path / "out"
     arguments = (suite, pool, output, ("baseline", "oracle"), ONCE)
     results = evaluate(*arguments)
@@ -150,6 +160,7 @@ def wait_for(running, output, number):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_interrupted_evaluation_does_not_run_what_waits(
     suite, small_pool, tmp_path
 ):
@@ -170,6 +181,7 @@ def test_interrupted_evaluation_does_not_run_what_waits(
     assert len(list((output / "trials").iterdir())) < 200
 
 
+@pytest.mark.slow
 def test_killed_evaluation_repeats_no_trial(suite, small_pool, tmp_path):
     output = tmp_path / "out"
     more = ("--repeats", "1", "--runs", "2", "--methods", "knn", "oracle")

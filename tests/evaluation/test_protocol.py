@@ -18,6 +18,7 @@ QUICK = {"num_images": 32, "batch_size": 8}
 ONCE = Protocol(**QUICK, repeats=1, runs=1)
 
 
+@pytest.mark.slow
 def test_methods_share_trials_and_all_is_told(
     suite, small_pool, tmp_path, calls, capfd
 ):
@@ -108,6 +109,7 @@ def test_pools_are_chosen_from_apart_and_share_trials(
     assert (told / "knn@same.json").is_file()
 
 
+@pytest.mark.slow
 def test_oracle_of_a_pool_trains_its_modules_alone(
     suite, small_pool, tmp_path, calls
 ):
@@ -154,6 +156,7 @@ def test_methods_and_pools_that_do_not_fit_are_refused(
         evaluate(suite, [small_pool], tmp_path, methods, ONCE, pools=pools)
 
 
+@pytest.mark.slow
 def test_oracle_picks_by_other_runs_than_it_tells(
     suite, small_pool, tmp_path, calls
 ):
@@ -183,6 +186,7 @@ def test_learning_rate_is_refused_where_a_sweep_chooses_it():
     ]
 
 
+@pytest.mark.slow
 def test_one_choice_with_the_baseline_serves_all_modules(
     suite, small_pool, tmp_path
 ):
@@ -229,6 +233,7 @@ def test_pool_without_a_baseline_has_none_to_choose_with(
     assert not (tmp_path / "out").exists()  # told before anything is run
 
 
+@pytest.mark.slow
 def test_baseline_that_cannot_be_trained_leaves_the_choice_to_the_next(
     suite, small_pool, tmp_path
 ):
@@ -258,6 +263,7 @@ def test_wrong_share_of_modules_to_sweep_is_refused():
         Protocol(swept="all")
 
 
+@pytest.mark.slow
 def test_choice_of_hyperparameters_reads_no_test_label(
     suite, small_pool, tmp_path, calls, monkeypatch
 ):
@@ -320,6 +326,7 @@ def test_choice_of_hyperparameters_reads_no_test_label(
     assert max(spread) == 2  # there was something to choose
 
 
+@pytest.mark.slow
 def test_trials_in_two_processes_are_those_of_one(suite, small_pool, tmp_path):
     protocol = Protocol("hyperrule", 2, 1, **QUICK)
     found = [
@@ -377,12 +384,13 @@ def test_wrong_suite_is_refused_in_one_line(tmp_path, content, rule):
 
 
 def test_suite_that_is_not_there_is_told(capfd):
-    code = cli.main(
-        ["evaluate", "--suite", "vtab", "--modules", "m", "--output", "o"]
-    )
-    assert code == 1
+    command = ["evaluate", "--suite", "vtab", "--modules", "m"]
+    with pytest.raises(SystemExit) as error:
+        cli.main([*command, "--output", "o"])
+    code = error.value.code
+    assert code == 2
     err = capfd.readouterr().err
-    assert "one of vtab1k, dat or a JSON file. Received: 'vtab'" in err
+    assert "--suite must be vtab1k, dat or a JSON file" in err
 
 
 def test_a_suite_names_the_columns_of_texts(tmp_path):

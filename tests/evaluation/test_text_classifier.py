@@ -58,6 +58,7 @@ def test_what_is_no_string_is_named():
         _to_examples(["a", float("nan")], np.zeros(2, int), ["a"])
 
 
+@pytest.mark.slow
 def test_texts_are_fitted_predicted_pickled_and_saved(
     text_collection, text_files, tmp_path
 ):

@@ -3,10 +3,12 @@ from pathlib import Path
 
 import nbclient
 import nbformat
+import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+@pytest.mark.slow
 def test_notebook_of_selection_runs_from_top_to_bottom(
     collection, tmp_path, monkeypatch
 ):

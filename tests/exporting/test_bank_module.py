@@ -73,6 +73,7 @@ def expected(bank, images):
     return features
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
 def test_one_trace_takes_numbers_scalars_and_vectors(
     module, images, expected, training
@@ -163,6 +164,7 @@ def test_name_in_two_dimensions_is_an_error(module, images):
         )
 
 
+@pytest.mark.slow
 def test_compiled_with_xla_an_invalid_index_gives_nan(module, images, expected):
     compiled = tf.function(module, jit_compile=True)
     index = tf.constant([2, 2**32 + 1, -1, NUM_EXPERTS], tf.int64)
@@ -185,6 +187,7 @@ def test_experts_are_callables_one_level_deep(module, images, expected):
         assert list(expert.regularization_losses) == []
 
 
+@pytest.mark.slow
 def test_part_of_a_handle_is_an_expert(path, images, expected):
     for index, name in enumerate(NAMES):
         part = load_module(f"{path}#{name}")
@@ -269,6 +272,7 @@ def relative_error(features, expected):
     return (error / np.linalg.norm(expected, axis=-1)).max()
 
 
+@pytest.mark.slow
 def test_half_precision_halves_the_file_and_hardly_moves_features(
     bank, path, images, expected, tmp_path
 ):
@@ -326,6 +330,7 @@ def check_moved(moved, bank, index):
         assert rows == [index], name
 
 
+@pytest.mark.slow
 def test_tf_keras_fine_tunes_one_expert_and_the_backbone(
     path, bank, images, expected
 ):
@@ -355,6 +360,7 @@ def test_tf_keras_layer_takes_an_expert_for_each_image(path, images, expected):
     np.testing.assert_allclose(features, rows, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_keras3_fine_tunes_one_expert_and_the_backbone(
     path, bank, images, expected
 ):
@@ -370,6 +376,7 @@ def test_keras3_fine_tunes_one_expert_and_the_backbone(
     np.testing.assert_allclose(part(images), expected[2], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_keras3_layer_calls_signatures(path, images, expected, tmp_path):
     layer = HubLayer(
         path, signature="by_name", arguments={"expert_name": "plant"}

@@ -171,6 +171,7 @@ def test_publication_that_tfhub_dev_would_not_take_is_refused(wrong, message):
         Publication(**wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["form", "bank"])
 def test_code_of_a_card_runs(published, monkeypatch, name):
     monkeypatch.chdir(published)  # handles are paths from here
@@ -224,6 +225,7 @@ def rename_expert(run, old, new):
     files.write_json(folder / new / "metadata.json", {**metadata, "name": new})
 
 
+@pytest.mark.slow
 def test_experts_of_any_name_have_handles(run_dir, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(run_dir, run)

@@ -27,6 +27,7 @@ def editable(collection, tmp_path):
     return tmp_path / "c"
 
 
+@pytest.mark.slow
 def test_expert_is_removed_and_added_without_the_run(editable):
     bank = BANK
     before = (editable / bank / "saved_model.pb").read_bytes()
@@ -124,6 +125,7 @@ def test_metadata_that_is_no_object_is_refused(editable):
         handles.read_metadata(str(folder))
 
 
+@pytest.mark.slow
 def test_expert_in_single_precision_comes_into_a_bank_in_half(
     editable, run_dir
 ):
@@ -151,6 +153,7 @@ def test_expert_in_single_precision_comes_into_a_bank_in_half(
         )
 
 
+@pytest.mark.slow
 def test_expert_with_a_cleaned_handle_keeps_its_name(editable):
     stranger = editable / "stranger"
     shutil.copytree(editable / "acme/experts/form/1", stranger)

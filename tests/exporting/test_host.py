@@ -37,6 +37,7 @@ def request(address, path, method="GET", **headers):
     return response, body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["form/1", "form", "bank/1"])
 def test_hub_loads_a_module_in_a_fresh_process(host, hub_load, name):
     assert hub_load(f"{host}acme/experts/{name}") == "(2, 256)\n"

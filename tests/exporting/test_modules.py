@@ -110,6 +110,7 @@ def two_steps(model, weights, optimizer, images):
     return moved
 
 
+@pytest.mark.slow
 def test_loaded_module_fine_tunes_every_variable(exported, images):
     import tensorflow_hub as hub
 
@@ -137,6 +138,7 @@ def test_loaded_module_fine_tunes_every_variable(exported, images):
     assert second == names | {head[0].name}
 
 
+@pytest.mark.slow
 def test_keras3_model_fine_tunes_every_variable(exported, images):
     path, _ = exported
     layer = HubLayer(path, trainable=True)
@@ -152,6 +154,7 @@ def test_keras3_model_fine_tunes_every_variable(exported, images):
     assert second == names | head
 
 
+@pytest.mark.slow
 def test_frozen_layer_moves_nothing(exported, images):
     path, _ = exported
     layer = HubLayer(path)
@@ -161,6 +164,7 @@ def test_frozen_layer_moves_nothing(exported, images):
     assert moved == [{"kernel", "bias"}, {"kernel", "bias"}]
 
 
+@pytest.mark.slow
 def test_tf_keras_model_fine_tunes_every_variable(exported, images):
     import tensorflow_hub as hub
     import tf_keras

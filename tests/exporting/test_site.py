@@ -56,19 +56,12 @@ def test_written_site_is_browsed_and_loaded_from_any_server(
 
 
 @pytest.fixture(scope="module")
-def browser(chromium):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        program = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--disable-background-networking"],
-        )
-        context = program.new_context(
-            permissions=["clipboard-read", "clipboard-write"]
-        )
-        yield context
-        program.close()
+def browser(chrome):
+    context = chrome.new_context(
+        permissions=["clipboard-read", "clipboard-write"]
+    )
+    yield context
+    context.close()
 
 
 @pytest.fixture

@@ -64,6 +64,7 @@ def test_modules_are_those_of_the_common_api(text_collection):
     assert not inspect(handles.resolve(preprocessor)).operations
 
 
+@pytest.mark.slow
 def test_hub_loads_the_pair_in_a_fresh_process(text_collection, tokens):
     encoder = path_of(text_collection, "plant-full")
     code = f"""
@@ -140,6 +141,7 @@ def test_rows_and_cards_tell_what_texts_want(text_collection):
     assert "<!-- task: text-preprocessing -->" in card
 
 
+@pytest.mark.slow
 def test_a_second_export_adds_no_version(text_run, text_collection, tmp_path):
     first = export_run(text_run, tmp_path / "c", Publication("acme"))
     again = export_run(text_run, tmp_path / "c", Publication("acme"))
@@ -148,6 +150,7 @@ def test_a_second_export_adds_no_version(text_run, text_collection, tmp_path):
     assert [r["digest"] for r in first] == [r["digest"] for r in kept]
 
 
+@pytest.mark.slow
 def test_select_ranks_a_served_collection(
     text_collection, text_files, tmp_path, monkeypatch
 ):

@@ -126,6 +126,7 @@ def test_metadata_has_the_checksums_of_the_files(collection):
         assert ("loss" in metadata) == (folder / HEAD_FILE).exists()
 
 
+@pytest.mark.slow
 def test_other_heads_and_priors_are_new_versions(run_dir, collection, tmp_path):
     run, output = tmp_path / "run", tmp_path / "c"
     shutil.copytree(run_dir, run)
@@ -145,6 +146,7 @@ def test_other_heads_and_priors_are_new_versions(run_dir, collection, tmp_path):
     assert versions(rows) == {"baseline": 2, "form": 2, "surface": 1, "bank": 3}
 
 
+@pytest.mark.slow
 def test_older_run_is_exported_without_priors(run_dir, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(run_dir, run)
@@ -168,6 +170,7 @@ def test_damaged_prior_of_a_run_is_named(run_dir, tmp_path):
         export_run(run, tmp_path / "c", Publication("acme"))
 
 
+@pytest.mark.slow
 def test_older_bank_learns_of_labels_with_its_experts(collection, tmp_path):
     shutil.copytree(collection, tmp_path / "c")
     path = tmp_path / "c"
@@ -231,7 +234,7 @@ def test_prediction_network_s_card_and_page(
     page = (epn_collection / "docs/acme/collections/experts/1.md").read_text()
     for task in ("image-classification", "image-feature-vector"):
         assert page.count(f"<!-- task: {task} -->") == 1
-    assert "<!-- (acme/experts/epn) -->" in page
+    assert "<!-- (https://tfhub.dev/acme/experts/epn) -->" in page
     pages = site.pages(site.read_collection(epn_collection))
     assert f"{EPN}.html" in pages[site.INDEX]
     assert "to which of 2 experts" in pages[f"{EPN}.html"]

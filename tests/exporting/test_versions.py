@@ -48,6 +48,7 @@ def add(folder, network, name="baseline"):
         return [row["handle"] for row in writer.finish()]
 
 
+@pytest.mark.slow
 def test_number_of_a_deleted_version_is_not_used_again(networks, tmp_path):
     first, second, _ = networks
     one, two = (f"acme/experts/baseline/{number}" for number in (1, 2))
@@ -62,6 +63,7 @@ def test_number_of_a_deleted_version_is_not_used_again(networks, tmp_path):
     assert add(tmp_path, second) == [f"{two[:-1]}4"]
 
 
+@pytest.mark.slow
 def test_deleted_folder_of_the_latest_version_is_written_again(
     networks, tmp_path
 ):
@@ -128,6 +130,7 @@ def test_broken_collection_is_left_unlocked(networks, tmp_path):
     assert len(add(tmp_path, networks[0])) == 1
 
 
+@pytest.mark.slow
 def test_killed_writer_leaves_no_lock(networks, tmp_path):
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)],

@@ -161,6 +161,7 @@ def test_mixed_precision_computes_the_module_in_float32(
     assert np.isfinite(tf.cast(half, tf.float32)).all()
 
 
+@pytest.mark.slow
 def test_fit_trains_it_under_a_strategy(baseline_module, images):
     devices = tf.config.list_logical_devices("CPU")
     strategy = tf.distribute.MirroredStrategy([d.name for d in devices])
@@ -319,6 +320,7 @@ def test_output_shape_is_known_without_a_call(two_modes):
     assert shape == {"out": (None, 2), "plain": (None, 2)}
 
 
+@pytest.mark.slow
 def test_importing_the_layers_is_enough_to_load_a_saved_model(
     two_modes, images, tmp_path
 ):

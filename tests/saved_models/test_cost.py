@@ -28,6 +28,7 @@ def profiled(model, size):
         return profiler.profile(graph, options=options).total_float_ops
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["r50x1", "mobilenet"])
 def test_operations_are_those_of_tensorflow_s_profiler(name):
     if name == "r50x1":

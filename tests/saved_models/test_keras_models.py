@@ -127,6 +127,7 @@ def test_broken_models_in_python_are_refused_in_one_line(
             keras_experts.finetune(network, image_folder, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_selection_and_metrics_name_the_file_that_the_user_gave(
     kept, image_folder, tmp_path, cache, capfd
 ):
@@ -146,6 +147,7 @@ def test_selection_and_metrics_name_the_file_that_the_user_gave(
     assert not (cache / "keras_models").exists()
 
 
+@pytest.mark.slow
 def test_fine_tuned_network_s_keras_file_stands_alone(
     model, kept, image_folder, tmp_path, cache
 ):
@@ -272,7 +274,7 @@ def test_features_of_a_custom_layer_are_computed_anew(
     second = keras_experts.select(task, [path], time_limit=60)
     assert (first.cached, second.cached) == (0, 0)
     monkeypatch.setattr(Shifted, "by", 0.0)
-    with pytest.raises(ValueError, match="differ between images"):
+    with pytest.raises(ValueError, match="differ between examples"):
         keras_experts.select(task, [path])
 
 

@@ -119,6 +119,7 @@ def test_two_segments_share_the_length(loaded, vocabulary, length):
     assert found["input_type_ids"].numpy()[0].tolist() == types + ends
 
 
+@pytest.mark.slow
 def test_hub_loads_it_in_a_fresh_process(module, vocabulary):
     code = f"""
 import json, warnings

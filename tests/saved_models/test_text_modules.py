@@ -85,6 +85,7 @@ def test_features_are_those_of_the_parts(text_collection):
     assert np.isfinite(found).all()  # the empty text's too
 
 
+@pytest.mark.slow
 def test_anybodys_encoder_wants_its_preprocessor_named(tmp_path):
     encoder = anybodys_encoder(tmp_path / "encoder")
     with pytest.raises(ValueError, match="named with its preprocessor"):
@@ -94,6 +95,7 @@ def test_anybodys_encoder_wants_its_preprocessor_named(tmp_path):
     assert module(tf.constant(["dogs"])).shape == (1, 16)
 
 
+@pytest.mark.slow
 def test_a_preprocessor_of_another_vocabulary_is_refused(
     text_collection, tmp_path
 ):
@@ -103,6 +105,7 @@ def test_a_preprocessor_of_another_vocabulary_is_refused(
         text_modules.TextModule(handle)
 
 
+@pytest.mark.slow
 def test_a_preprocessor_of_longer_texts_is_refused(text_collection, tmp_path):
     vocabulary = text_collection / "acme/experts/preprocessor/1/assets.extra"
     words = (vocabulary / "vocabulary.txt").read_text().split("\n")[:-1]
@@ -112,6 +115,7 @@ def test_a_preprocessor_of_longer_texts_is_refused(text_collection, tmp_path):
         text_modules.TextModule(handle)
 
 
+@pytest.mark.slow
 def test_numbers_beyond_the_vocabulary_are_told(tmp_path):
     encoder = anybodys_encoder(tmp_path / "encoder", vocabulary_size=6)
     other = anybodys_preprocessor(tmp_path / "p", ["dog", "cat"])

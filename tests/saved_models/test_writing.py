@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import tensorflow as tf
 
 from keras_experts import files
@@ -23,6 +24,7 @@ archives.pack(folder, folder.with_suffix(".tar.gz"))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_write_archives_of_the_same_bytes(tmp_path):
     commands = [
         [sys.executable, "-c", WRITE, str(tmp_path / name)]

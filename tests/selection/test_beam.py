@@ -34,6 +34,7 @@ def modules(collection, tmp_path_factory):
     return [bank, save_module(folder / "mean", mean), constant]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "time_limit"),
     [([], None), (SEVERAL, None), (THREADS, 60)],
@@ -65,6 +66,7 @@ class Picky(Knn):
         return super().score(features, labels, candidate, groups)
 
 
+@pytest.mark.slow
 def test_module_that_fits_one_task_is_ranked_there(modules, tasks):
     found = select_many(tasks[1:], modules, Picky(), beam=[])
     assert len(found[0].ranking) == 4
@@ -72,6 +74,7 @@ def test_module_that_fits_one_task_is_ranked_there(modules, tasks):
         select_many(tasks, modules, Picky(), beam=[])
 
 
+@pytest.mark.slow
 def test_module_that_never_ends_is_left_out(modules, tasks, tmp_path):
     endless = save_module(tmp_path / "endless", loop_for_ever)
     (found,) = select_many(
@@ -83,6 +86,7 @@ def test_module_that_never_ends_is_left_out(modules, tasks, tmp_path):
     assert "within 15 seconds" in skipped["reason"]
 
 
+@pytest.mark.slow
 def test_no_process_for_modules_is_left(modules, tasks):
     select_many(tasks[:1], modules[1:2], beam=[], time_limit=60)
     left = Path("/proc/self/task").glob("*/children")

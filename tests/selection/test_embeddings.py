@@ -51,6 +51,7 @@ def test_compiled_features_are_the_same(monkeypatch, baseline_module, images):
     )
 
 
+@pytest.mark.slow
 def test_bank_s_experts_are_the_modules_of_their_own(collection, images):
     experts = collection / "acme/experts"
     bank = Source(str(experts / "bank/1"), 24)

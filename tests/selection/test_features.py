@@ -132,6 +132,7 @@ def test_only_missing_parts_of_a_bank_are_computed(images, collection):
     assert len({rows.tobytes() for rows in found.values()}) == 3
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same(images, module, tmp_path):
     other = expand([save_module(tmp_path / "other", lambda x: mean(x) * 2.0)])
     pool = [module, *other]
@@ -179,6 +180,7 @@ with features.Features(synthetic.digits_task(200).train) as found:
 """
 
 
+@pytest.mark.slow
 def test_killed_selection_goes_on_with_what_it_had(module):
     task = synthetic.digits_task(200)
     result = subprocess.run(
@@ -189,6 +191,7 @@ def test_killed_selection_goes_on_with_what_it_had(module):
     assert (done.embedded.sum(), done.cached.sum()) == (0, 200)
 
 
+@pytest.mark.slow
 def test_processes_stay_from_one_part_of_a_race_to_the_next(tmp_path, images):
     modules = [
         save_module(tmp_path / f"m{i}", lambda x, i=i: mean(x) * (i + 1.0))

@@ -153,6 +153,7 @@ def test_cross_fitted_lead_is_that_of_a_loop_over_halves(rng):
     assert lead.cross_fitted == pytest.approx(np.mean(found), abs=4 * error)
 
 
+@pytest.mark.slow
 def test_neighbours_carry_no_luck_from_half_to_half(rng):
     """Mutual neighbours are right together, on both sides of a halving."""
     luck, sure, in_sample = [], [], []
@@ -185,6 +186,7 @@ def test_margin_keeps_the_baseline_in_both_halves(rng):
     assert weigh_best(baseline, rivals, margin=1.0).cross_fitted == 0
 
 
+@pytest.mark.slow
 def test_order_of_values_has_no_part_in_what_a_half_picks(rng):
     """Few examples tie often, and the first of equals is picked."""
     given, ranked = [], []

@@ -175,6 +175,7 @@ def race_on_noise(rng, signals, burst_size, spread=0.6, number=512):
     )
 
 
+@pytest.mark.slow
 def test_best_of_equals_is_seldom_eliminated_on_bursts_of_images():
     """At 5%, more than 4 of 30 races happen 2 times in 100."""
     rng = np.random.default_rng(0)
@@ -267,6 +268,7 @@ def test_right_module_of_many_classes_is_found_with_few_images(rng):
     assert selection.best.expert == "good"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["knn", "h_score"])
 @pytest.mark.parametrize("mode", ["error", "budget"])
 def test_baseline_sees_all_images_and_margins_count(rng, strategy, mode):

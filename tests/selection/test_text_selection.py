@@ -31,6 +31,7 @@ def nearest_by_hand(features, labels, texts):
     return right / len(labels)
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_features(task, text_collection):
     selection = select(task, [text_collection], cache=False)
     train = load_task(task).train
@@ -42,6 +43,7 @@ def test_scores_are_those_of_the_features(task, text_collection):
         assert entry.score == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_second_selection_makes_no_pass(task, text_collection):
     first = select(task, [text_collection], time_limit=300)
     again = select(task, [text_collection])
@@ -50,6 +52,7 @@ def test_a_second_selection_makes_no_pass(task, text_collection):
     assert {e.module: e.score for e in again.ranking} == scores
 
 
+@pytest.mark.slow
 def test_another_preprocessor_gives_other_features(
     task, text_collection, tmp_path
 ):
@@ -66,6 +69,7 @@ def test_another_preprocessor_gives_other_features(
     assert other.best.module == f"{module}@{short}"
 
 
+@pytest.mark.slow
 def test_what_takes_images_is_left_out_of_a_task_of_texts(
     task, text_collection, baseline_module
 ):
@@ -87,6 +91,7 @@ def test_what_takes_texts_is_left_out_of_a_task_of_images(
     assert reason in selection.skipped[0]["reason"]
 
 
+@pytest.mark.slow
 def test_a_pair_that_does_not_fit_is_named_and_the_rest_ranked(
     task, text_collection, tmp_path
 ):
@@ -138,6 +143,7 @@ def test_a_pool_file_names_pairs_relative_to_itself(tmp_path):
     assert candidate.is_baseline
 
 
+@pytest.mark.slow
 def test_a_report_shows_the_texts(task, text_collection, tmp_path):
     select(task, [text_collection], report=tmp_path / "r.html", cache=False)
     page = (tmp_path / "r.html").read_text()
@@ -159,6 +165,7 @@ def run_without_text(arguments):
     )
 
 
+@pytest.mark.slow
 def test_without_the_extra_images_are_selected_as_ever(
     image_folder, collection
 ):
@@ -170,6 +177,7 @@ def test_without_the_extra_images_are_selected_as_ever(
     assert not json.loads(result.stdout)["skipped"]
 
 
+@pytest.mark.slow
 def test_without_the_extra_texts_give_its_name(task, text_collection):
     module = text_collection / "acme/experts/baseline/1"
     preprocessor = text_collection / "acme/experts/preprocessor/1"
@@ -186,6 +194,7 @@ def test_without_the_extra_texts_give_its_name(task, text_collection):
     assert str(preprocessor) in last
 
 
+@pytest.mark.slow
 def test_images_never_import_the_extra(image_folder, baseline_module):
     code = (
         "import sys\n"
@@ -278,6 +287,7 @@ def test_strings_with_a_preprocessor_are_refused(
     assert f"{reason}takes strings" in skipped["reason"]
 
 
+@pytest.mark.slow
 def test_modules_of_images_are_skipped_in_one_line(
     task, text_collection, collection, capsys
 ):

@@ -48,6 +48,7 @@ def collect(runner, source, indices):
     return np.stack([rows[index] for index in indices.tolist()])
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_features_and_outlives_bad_modules(
     images, saved
 ):
@@ -68,6 +69,7 @@ def test_another_process_gives_the_same_features_and_outlives_bad_modules(
         np.testing.assert_allclose(found, expected[:7], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_process_that_the_system_kills_is_one_module_s_failure(images, saved):
     with Worker(images, trust=False, time_limit=100.0) as worker:
         batches = worker.features(saved["endless"], [None], np.arange(60))

@@ -60,6 +60,7 @@ def one_device(tmp_path_factory):
     return losses
 
 
+@pytest.mark.slow
 def test_two_devices_lose_what_one_does(run_stage, one_device, tmp_path):
     losses = run_stage(
         "baseline",
@@ -71,9 +72,8 @@ def test_two_devices_lose_what_one_does(run_stage, one_device, tmp_path):
     np.testing.assert_allclose(losses, one_device, rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "compile", [False, pytest.param(True, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("compile", [False, True])
 def test_two_processes_lose_what_one_does(
     start_stage, one_device, tmp_path, compile
 ):
@@ -87,6 +87,7 @@ def test_two_processes_lose_what_one_does(
     assert (tmp_path / "baseline" / "metadata.json").exists()
 
 
+@pytest.mark.slow
 def test_bank_on_two_devices_loses_what_it_does_on_one(
     run_stage, run_dir, tmp_path
 ):
@@ -106,6 +107,7 @@ def test_bank_on_two_devices_loses_what_it_does_on_one(
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_worker_that_disappears_stops_the_others_and_the_run_resumes(
     start_stage, run_stage, tmp_path
 ):

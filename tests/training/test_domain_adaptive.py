@@ -63,6 +63,7 @@ def test_task_is_wanted(run_dir):
         domain_adaptive_slices(data, run_dir, None)
 
 
+@pytest.mark.slow
 def test_expert_of_a_task_trains_as_a_stage(run_dir, image_folder, tmp_path):
     import shutil
 

@@ -112,6 +112,7 @@ def test_keras_file_is_the_module(finetuned, rng):
     np.testing.assert_allclose(model(images), module(images), atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
 def test_documented_conversion_to_tflite_gives_the_network_s_logits(
     finetuned, rng, tmp_path, monkeypatch
 ):
@@ -128,6 +129,7 @@ def test_documented_conversion_to_tflite_gives_the_network_s_logits(
     np.testing.assert_allclose(variables["logits"], model(images), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_stopped_run_with_a_damaged_checkpoint_ends_the_same(
     baseline_module, tmp_path, monkeypatch, capfd
 ):
@@ -254,6 +256,7 @@ def test_first_training_has_the_chosen_or_given_settings(
     assert seen == steps
 
 
+@pytest.mark.slow
 def test_work_of_a_diverged_run_stays_until_another_succeeds(
     baseline_module, tmp_path
 ):
@@ -280,6 +283,7 @@ def test_work_of_a_diverged_run_stays_until_another_succeeds(
     ]
 
 
+@pytest.mark.slow
 def test_expert_of_a_bank_is_cut_out_and_fine_tuned(
     collection, image_folder, tmp_path
 ):
@@ -301,6 +305,7 @@ def test_expert_of_a_bank_is_cut_out_and_fine_tuned(
     assert metrics[0]["final_loss"] == metrics[1]["final_loss"]
 
 
+@pytest.mark.slow
 def test_a_validation_split_chooses_the_state_and_copies_are_not_tested(
     baseline_module, image_folder, tmp_path, capfd
 ):

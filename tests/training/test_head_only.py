@@ -44,6 +44,7 @@ def counted(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_frozen_network_runs_once_for_each_image(
     counted, image_folder, tmp_path
 ):
@@ -64,6 +65,7 @@ def test_frozen_network_runs_once_for_each_image(
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 def test_module_without_trainable_weights_gets_a_trained_head(
     image_folder, tmp_path, capfd
 ):

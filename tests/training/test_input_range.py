@@ -23,6 +23,7 @@ def network(tmp_path):
     return tmp_path / "network.keras"
 
 
+@pytest.mark.slow
 def test_range_that_was_scored_is_in_all_that_is_left(
     network, image_folder, tmp_path, capfd, monkeypatch
 ):

@@ -55,6 +55,7 @@ def test_accuracy_on_one_image_is_printed_with_its_interval(
     assert high - low > 0.75
 
 
+@pytest.mark.slow
 def test_network_that_learns_nothing_is_named_and_its_head_is_trained(
     image_folder, tmp_path, capfd
 ):

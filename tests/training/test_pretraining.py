@@ -43,6 +43,7 @@ def baseline_run(run_dir, tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_configuration_is_whole_after_a_kill_in_evaluation(
     tmp_path, monkeypatch
 ):
@@ -62,6 +63,7 @@ def test_configuration_is_whole_after_a_kill_in_evaluation(
     assert pretraining.train_baseline(tmp_path) == result
 
 
+@pytest.mark.slow
 def test_adapters_train_and_the_backbone_stays(baseline_run):
     backbone = heads.backbone_of(run_folder.load_baseline(baseline_run)[0])
     train_experts(baseline_run, "Runtime.compile=True")
@@ -95,6 +97,7 @@ def test_expert_that_another_process_trains_is_not_trained_here(
             train_experts(baseline_run)
 
 
+@pytest.mark.slow
 def test_checkpoints_of_a_bank_killed_after_its_last_expert_are_deleted(
     baseline_run, monkeypatch
 ):
@@ -110,6 +113,7 @@ def test_checkpoints_of_a_bank_killed_after_its_last_expert_are_deleted(
     assert names == {"metrics.jsonl", "tensorboard"}
 
 
+@pytest.mark.slow
 def test_full_expert_is_the_whole_baseline_moved(baseline_run):
     baseline, _ = run_folder.load_baseline(baseline_run)
     train_experts(baseline_run, "train_experts.kind='full'")
@@ -123,6 +127,7 @@ def test_full_expert_is_the_whole_baseline_moved(baseline_run):
     assert names == ["baseline", "form-full", "surface-full"]
 
 
+@pytest.mark.slow
 def test_sigmoid_baseline_learns_classes_and_their_ancestors(tmp_path):
     config.parse(
         ["stages/demo_baseline.gin"],
@@ -151,6 +156,7 @@ def test_baseline_s_label_prior_is_that_of_all_images(run_dir):
     np.testing.assert_allclose(prior, np.full(number, 1 / number), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_adapters_of_any_ratio_are_loaded(baseline_run):
     train_experts(baseline_run, "train_experts.bottleneck_ratio=0.31")
     rows = export_run(baseline_run, baseline_run / "c", Publication("a"))
@@ -158,6 +164,7 @@ def test_adapters_of_any_ratio_are_loaded(baseline_run):
     assert kinds == ["baseline", "adapter", "adapter", "bank"]
 
 
+@pytest.mark.slow
 def test_resumed_expert_still_tells_the_baseline_s_accuracy(baseline_run):
     folder = baseline_run / "experts" / "adapter" / "form"
     (folder / "checkpoints").mkdir(parents=True)

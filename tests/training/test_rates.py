@@ -34,9 +34,11 @@ def test_rate_that_is_best_on_images_held_out_is_taken(chosen):
     assert tried["1.0"] > tried["0.0"] and tried["1e+38"] is None
     assert chosen[1]["base_learning_rate"] == 1.0
     page = (chosen[0] / "report.html").read_text()
-    assert "Learning rate 1, by" in page and "diverged with 1e+38." in page
+    assert "The learning rate 1 is the best of those" in page
+    assert "1e+38 (diverged)." in page
 
 
+@pytest.mark.slow
 def test_taken_rate_trains_on_all_images_as_if_it_were_alone(
     chosen, baseline_module, image_folder, tmp_path
 ):
@@ -57,6 +59,7 @@ def test_taken_rate_trains_on_all_images_as_if_it_were_alone(
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_rates_tried_before_a_kill_are_not_tried_again(
     baseline_module, image_folder, tmp_path, monkeypatch
 ):
@@ -75,7 +78,8 @@ def test_rates_tried_before_a_kill_are_not_tried_again(
             *arguments, base_learning_rate=(0.1, 1.0), **QUICK
         )
     keras_experts.finetune(*arguments, base_learning_rate=(0.1, 1.0), **QUICK)
-    assert tried[:3] == [0.1, 1.0, 1.0] and len(tried) == 4
+    # The fourth is the training itself, on all images.
+    assert tried[:3] == [0.1, 1.0, 1.0] and tried[3] in (0.1, 1.0)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -129,6 +133,7 @@ def test_rate_that_diverges_is_never_taken(image_folder):
     assert recipe.base_learning_rate == 0.1
 
 
+@pytest.mark.slow
 def test_rates_that_all_diverge_end_before_another_training(
     baseline_module, image_folder, tmp_path
 ):
@@ -143,6 +148,7 @@ def test_rates_that_all_diverge_end_before_another_training(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_rates_are_tried_by_the_rule_of_all_images(
     baseline_module, image_folder, monkeypatch
 ):
@@ -183,11 +189,11 @@ def test_command_tells_the_rates(
             *("finetune", "--module", baseline_module),
             *("--task", str(image_folder), "--output", str(tmp_path / "out")),
             *("--num_images", "480", "--batch_size", "16"),
-            *("--base_learning_rate", "0", "1"),
+            *("--base_learning_rate", "1e-9", "1"),
         ]
     )
     out, err = capfd.readouterr()
     lines = [line for line in out.splitlines() if line.startswith("rate ")]
-    assert lines[0].startswith("rate 0.0 validation accuracy 0.")
+    assert lines[0].startswith("rate 1e-09 validation accuracy 0.")
     assert lines[1].startswith("rate 1.0 ") and lines[1].endswith("share taken")
-    assert "Rate 0.0, on " in err
+    assert "Rate 1e-09, on " in err

@@ -53,11 +53,12 @@ def test_given_settings_are_kept_and_reported_nowhere(capsys):
     assert "--num_images" not in capsys.readouterr().err
 
 
-def test_flags_of_the_report_choose_the_same(capsys):
+def test_flags_of_the_report_choose_the_same(capsys, tmp_path):
     expected = chosen()
     (line,) = capsys.readouterr().err.splitlines()
     flags = line.split(": ", 1)[1].split(" (")[0].split()
-    command = ["finetune", "--module", "m", "--task", "t", "--output", "o"]
+    place = str(tmp_path)
+    command = ["finetune", "--module", place, "--task", place, "--output", "o"]
     options = cli.make_parser().parse_args([*command, *flags])
     found = chosen(
         num_images=options.num_images,

@@ -151,6 +151,7 @@ def bank_sgd(options, plan, strategy, compile):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("group_size", "compile"), [(1, False), (2, True), (3, False)]
 )
@@ -170,6 +171,7 @@ def test_experts_trained_together_are_those_trained_alone(group_size, compile):
         assert np.abs(alone["adapter1/up"] - start["adapter1/up"]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_expert_that_is_not_in_a_step_does_not_move():
     streams = [make_stream(seed) for seed in range(3)]
     strategy, plan = make_strategy(), BatchPlan(3, 4, 4, 2)
@@ -184,6 +186,7 @@ def test_expert_that_is_not_in_a_step_does_not_move():
             assert not np.array_equal(sgd.expert(1)[name], value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["network", "bank"])
 def test_whole_step_compiles_at_fixed_shapes(kind):
     """What a TPU compiles: loss, gradients and update as one program."""
@@ -230,6 +233,7 @@ def test_frozen_variables_do_not_move():
         np.testing.assert_array_equal(variable, before[variable.path])
 
 
+@pytest.mark.slow
 def test_computing_in_bfloat16_keeps_float32_weights():
     from keras_experts.training.stages import precision_of
 

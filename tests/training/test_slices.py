@@ -170,6 +170,7 @@ def test_calibration_is_scikit_learn_s(rng):
     assert found["expected_calibration_error"] == pytest.approx(error)
 
 
+@pytest.mark.slow
 def test_prediction_network_tells_its_calibration(run_dir, tmp_path):
     shutil.copytree(run_dir / "baseline", tmp_path / "baseline")
     shutil.copy(run_dir / "experts.json", tmp_path)

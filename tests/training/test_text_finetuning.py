@@ -103,6 +103,7 @@ def test_fine_tuning_learns_a_task_of_texts(tuned):
     assert np.sum(metrics["confusion"]) == metrics["num_test"]
 
 
+@pytest.mark.slow
 def test_the_classifier_takes_strings_and_agrees_with_its_network(
     tuned, text_run
 ):
@@ -148,6 +149,7 @@ def test_texts_are_predicted_by_line_and_by_file(tuned, tmp_path, capsys):
     assert row["class"] is None and row["error"] == unreadable["error"]
 
 
+@pytest.mark.slow
 def test_tables_of_any_name_are_predicted_row_by_row(
     tuned, tmp_path, monkeypatch
 ):
@@ -199,6 +201,7 @@ def write_with_a_table(path, words):
     tf.saved_model.save(root, str(path))
 
 
+@pytest.mark.slow
 def test_anybodys_encoder_is_fine_tuned_with_its_preprocessor(
     text_files, tmp_path
 ):
@@ -252,6 +255,7 @@ def test_modules_and_tasks_of_other_kinds_are_told_apart(
             finetune(module, task, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_groups_of_an_encoder_leave_the_rest_as_it_was(
     encoder, text_files, tmp_path
 ):

@@ -72,6 +72,7 @@ def unbroken(make_once):
     return make_once("unbroken", train)
 
 
+@pytest.mark.slow
 def test_stopped_and_killed_baseline_ends_bit_equal(
     start_stage, run_stage, unbroken, tmp_path
 ):
@@ -111,6 +112,7 @@ def test_stopped_and_killed_baseline_ends_bit_equal(
     assert not names & {"checkpoints", ".lock"}
 
 
+@pytest.mark.slow
 def test_killed_bank_ends_bit_equal(start_stage, run_stage, run_dir, tmp_path):
     runs = tmp_path / "whole", tmp_path / "killed"
     for workdir in runs:

@@ -42,6 +42,7 @@ def adapter_transfer(collection):
     return Transfer(module, 10, runtime=Runtime(compile=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "groups",
     [("head",), ("adapters",), ("norms", "head"), ("blocks", "norms"), ()],
@@ -215,6 +216,7 @@ def test_stopped_run_with_validation_ends_the_same(validated):
         assert stopped[key] == whole[key]
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_so_and_is_saved_in_float32(
     baseline_module, tmp_path
 ):
@@ -257,6 +259,7 @@ print(json.dumps(metrics))
 """
 
 
+@pytest.mark.slow
 def test_two_devices_give_what_one_does(baseline_module, tmp_path):
     one = keras_experts.finetune(
         baseline_module,

@@ -11,10 +11,8 @@ WIDTH = 360  # of a phone, pixels
 
 
 @pytest.fixture
-def page(chromium, tmp_path):
+def page(chrome, tmp_path):
     """The page of a task of 13 classes, on a phone."""
-    from playwright.sync_api import sync_playwright
-
     confusion = [[1] * 13 for _ in NAMES]
     for label in range(13):
         confusion[label][label] = 20 + label
@@ -41,14 +39,10 @@ def page(chromium, tmp_path):
     curve = tmp_path / "curve.jsonl"
     curve.write_text("".join(json.dumps(row) + "\n" for row in rows))
     write_page(tmp_path / "report.html", metrics, curve)
-    with sync_playwright() as playwright:
-        program = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox"]
-        )
-        page = program.new_page(viewport={"width": WIDTH, "height": 800})
-        page.goto((tmp_path / "report.html").as_uri())
-        yield page
-        program.close()
+    page = chrome.new_page(viewport={"width": WIDTH, "height": 800})
+    page.goto((tmp_path / "report.html").as_uri())
+    yield page
+    page.close()
 
 
 def test_page_shows_all_columns_axes_and_settings_on_a_phone(page):

@@ -92,7 +92,7 @@ class Case:
         }
         return ranking.Selection(**content)
 
-    def write(self, path, selection=None, task_flags=()):
+    def write(self, path, selection=None, task_flags=(), groups=None):
         """Writes the report, and returns its text."""
         selection = with_next_command(
             selection or self.selection(),
@@ -107,6 +107,7 @@ class Case:
             np.arange(len(self.labels)),
             self.candidates,
             self.scores,
+            groups,
         )
         return path.read_text(encoding="utf-8")
 

@@ -101,9 +101,9 @@ def test_linear_classifier_is_cross_validated_with_copies_in_one_fold(
     for handle in case.scores:
         case.features[handle] = noise
         case.scores[handle] = mean_score(rng.integers(0, 2, 40))
-    text = case.write(tmp_path / "report.html")
-    cells = re.findall(r"<td><b>([\d.]+)%</b>", text)
     groups = np.arange(40) // 2 * 2
+    text = case.write(tmp_path / "report.html", groups=groups)
+    cells = re.findall(r"<td><b>([\d.]+)%</b>", text)
     expected = logistic_correct(noise, labels, groups=groups).mean()
     assert float(cells[1]) == pytest.approx(100 * expected, abs=0.05)
     assert expected < 0.8 < logistic_correct(noise, labels).mean()

@@ -121,7 +121,7 @@ def test_select_prints_a_table_and_writes_json(
     output = tmp_path / "selection.json"
     code, out, err = keras_experts(capfd, *command, "--json", output)
     assert code == 0
-    assert len(err) == 1 and "30 training + 0 test" in err[0], err
+    assert len(err) == 1 and "28 training + 2 test" in err[0], err
     best = json.loads(output.read_text())["best"]
     assert f"best {best}" in out.splitlines()
     code, out, _ = keras_experts(capfd, *command, "--json", "-")

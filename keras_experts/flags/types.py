@@ -123,8 +123,7 @@ def suite(name: str) -> str:
     if name in SUITES or Path(name).expanduser().exists():
         return name if name in SUITES else existing_file(name)
     raise ArgumentTypeError(
-        f"must be {', '.join(SUITES)} or a JSON file. "
-        f"Received: {name!r}, which does not exist."
+        f"{name} does not exist. A suite is {', '.join(SUITES)} or a JSON file."
     )
 
 

@@ -390,7 +390,7 @@ def test_suite_that_is_not_there_is_told(capfd):
     code = error.value.code
     assert code == 2
     err = capfd.readouterr().err
-    assert "--suite must be vtab1k, dat or a JSON file" in err
+    assert "A suite is vtab1k, dat or a JSON file" in err
 
 
 def test_a_suite_names_the_columns_of_texts(tmp_path):

@@ -138,7 +138,7 @@ class _Reader:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """Makes gin open all files with this reader, and no other."""
+        """Registers this reader as the only one that gin opens files with."""
         readers, prefixes = (
             gin.config._FILE_READERS,
             gin.config._LOCATION_PREFIXES,

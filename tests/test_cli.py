@@ -432,6 +432,7 @@ def test_debug_shows_the_traceback(capfd, tmp_path):
     assert result[2][0].startswith("Traceback")
 
 
+@pytest.mark.slow
 def test_tensorflow_s_start_up_is_silent(tmp_path):
     command = [sys.executable, "-m", "keras_experts.cli", "predict"]
     command += ["--model", str(tmp_path), str(tmp_path)]

@@ -36,6 +36,7 @@ print(sorted(model.input), model.output_shape)
     assert result.stdout.splitlines()[-1] == f"{names} (None, 4)"
 
 
+@pytest.mark.slow
 def test_using_a_public_name_registers_too():
     code = """
 import sys, keras_experts

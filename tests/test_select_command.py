@@ -50,6 +50,7 @@ def select(pool, image_folder, capfd, monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_table_says_how_sure_the_choice_is(select, pool):
     code, out, err = select()
     assert code == 0

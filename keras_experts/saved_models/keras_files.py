@@ -1,4 +1,4 @@
-"""What a `.keras` file says of its network, read without loading it."""
+"""The description of a network in a `.keras` file, read without loading."""
 
 import dataclasses
 import io
@@ -37,12 +37,12 @@ class Input:
 
     @property
     def is_text(self) -> bool:
-        """Whether it takes strings."""
+        """True if the network takes strings."""
         return self.dtype == "string"
 
     @property
     def is_integer(self) -> bool:
-        """Whether it takes whole numbers, as images in files are."""
+        """True if the network takes whole numbers, as image files hold."""
         return "int" in self.dtype
 
 
@@ -62,7 +62,7 @@ class Description:
 
     @property
     def has_lambda(self) -> bool:
-        """Whether loading it runs Python code that the file holds."""
+        """True if loading the file runs Python code that it holds."""
         return any(name == LAMBDA for name, _ in self.classes)
 
     @property

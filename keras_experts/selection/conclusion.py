@@ -1,4 +1,4 @@
-"""What a selection means, in words: which module to fine-tune, and why."""
+"""The conclusion of a selection in words: which module to use, and why."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ SIGNIFICANCE = 0.05  # largest p-value of an expert that is recommended
 
 @dataclasses.dataclass(frozen=True)
 class Conclusion:
-    """What a selection means.
+    """The conclusion of a selection.
 
     Attributes:
         text: str. One or two whole sentences.

@@ -78,7 +78,7 @@ class Source:
 
     @property
     def runs_here(self) -> bool:
-        """Whether it can only be run in this process."""
+        """True if the module can only run in this process."""
         return self.function is not None or self.has_custom_code
 
     def name_of(self, part: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Names that tell modules, or tasks, apart where they would be the same."""
+"""Distinct names of modules, or tasks, that would have the same name."""
 
 import collections
 import dataclasses

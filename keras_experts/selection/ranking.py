@@ -112,7 +112,7 @@ class Selection:
 
     @property
     def conclusion(self) -> Conclusion:
-        """What the selection means, in words, and the recommended module."""
+        """The conclusion in words, and the recommended module."""
         return conclude(self)
 
     def to_json(self) -> dict:

@@ -1,4 +1,4 @@
-"""What a fine-tuning led to, and whether anything was learned at all."""
+"""The outcome of fine-tuning, and a check that anything was learned."""
 
 import contextlib
 import dataclasses

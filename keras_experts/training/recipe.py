@@ -13,7 +13,7 @@ MIN_STEPS = 2  # the rule's first one has a rate of zero
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a module is fine-tuned.
+    """The settings that a module is fine-tuned with.
 
     The length, the warm-up, the three divisions of the rate and mixup are
     those of the BiT-HyperRule, stretched over `num_images`.
@@ -63,11 +63,11 @@ class Recipe:
 
     @property
     def is_head_only(self) -> bool:
-        """Whether the network stays as it is."""
+        """True if only the head is trained."""
         return set(self.groups) == set(HEAD_ONLY)
 
     def length(self, num_train: int) -> tuple[int, int]:
-        """Gives the steps and the images of each, of some training images."""
+        """Returns the number of steps and the batch size."""
         num_images = self.num_images or schedules.bit_num_images(num_train)
         batch_size = min(self.batch_size, num_images // MIN_STEPS)
         return num_images // batch_size, batch_size

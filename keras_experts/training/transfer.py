@@ -134,7 +134,7 @@ class Transfer:
         self.probabilities = self._predictor(tf.nn.softmax)
 
     def _predictor(self, reduce: Callable) -> Callable:
-        """Makes the function of images to what is kept of their logits."""
+        """Builds the function of images to a reduction of their logits."""
         setting = (self._strategy, self._runtime)
         whole = Predictor(self.model, *setting, self.inputs.plain, reduce)
         head = Predictor(self._head.model, *setting, keep, reduce)
@@ -147,7 +147,7 @@ class Transfer:
         return predict
 
     def restore(self, weights: list[np.ndarray]) -> None:
-        """Gives the whole network weights that it had before."""
+        """Restores weights that the whole network had before."""
         self._trains_head = False
         self.model.set_weights(weights)
 

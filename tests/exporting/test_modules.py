@@ -232,6 +232,7 @@ def test_anybody_s_module_becomes_a_layer(tmp_path):
     assert len(features.trainable_variables) == 1
 
 
+@pytest.mark.slow
 def test_published_module_is_never_overwritten(run_dir, collection, tmp_path):
     output = tmp_path / "c"
     shutil.copytree(collection, output)

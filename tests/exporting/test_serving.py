@@ -38,6 +38,7 @@ def test_default_signature_takes_images(collection, name):
     assert text.count("dtype: DT_FLOAT") == 2
 
 
+@pytest.mark.slow
 def test_bank_s_signatures_take_names_and_indices(collection):
     folder = collection / "acme/experts/bank/1"
     by_name = show(folder, "by_name")
@@ -46,6 +47,7 @@ def test_bank_s_signatures_take_names_and_indices(collection):
     assert "shape: (-1, 2, 256)" in show(folder, "all_experts")
 
 
+@pytest.mark.slow
 def test_signature_is_run(collection, tmp_path):
     folder = collection / "acme/experts/bank/1"
     images = np.random.default_rng(0).random((2, 24, 24, 3), np.float32)

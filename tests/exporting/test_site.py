@@ -35,6 +35,7 @@ def static_server(folder):
     server.server_close()
 
 
+@pytest.mark.slow
 def test_written_site_is_browsed_and_loaded_from_any_server(
     published, tmp_path, browser, hub_load
 ):

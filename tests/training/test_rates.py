@@ -184,6 +184,7 @@ def test_rates_out_of_range_are_refused(wrong):
         recipes_of(wrong, Recipe())
 
 
+@pytest.mark.slow
 def test_command_tells_the_rates(
     baseline_module, image_folder, tmp_path, capfd
 ):
